@@ -1,0 +1,5 @@
+"""`python -m needletrail_gateway` is `needletrail`."""
+
+from needletrail_gateway.cli import main
+
+main()

@@ -1,0 +1,261 @@
+"""`needletrail demo`: a clinic's morning with three virtual pens, live in the terminal.
+
+The scripts in tapes/clinic/morning become tapes; each pen plays its own, one after another, all pens at
+the same time, through the real firmware, broker and gateway. What is shown is read from the ledger
+like any other view; the live depth is counted from the committed readings.
+"""
+
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from needletrail_gateway.bench.house import House
+from needletrail_gateway.bench.pens import PenError, VirtualPen
+from needletrail_gateway.bench.play_view import COLOURS, MARKS, verdict_text
+from needletrail_gateway.bench.recorder import read_script, record
+from needletrail_gateway.core.points import DEPTH
+from needletrail_gateway.core.registry import Registry, um
+from needletrail_gateway.core.treatment import Rules, utc
+from needletrail_gateway.shell.documents import (
+    DocumentError,
+    data_folder,
+    read_policy,
+    read_registry,
+)
+from needletrail_gateway.shell.influx import PointMaker
+from needletrail_gateway.shell.ledger import Ledger
+
+_REFRESH_S = 0.2
+_SPARKS = " ▁▂▃▄▅▆▇█"
+_TRACE_WIDTH = 48
+_TRACE_STEP = 10  # readings a column of the trace stands for
+
+
+def run_demo(speed: float, keep: Path | None, console: Console) -> None:
+    """Play the morning and show it. Files stay in `keep`, if given."""
+    clinic = data_folder("clinic", Path(__file__).parents[3] / "tapes" / "clinic")
+    registry = read_registry(clinic / "registry.toml")
+    rules = Rules(read_policy(registry.clinic.policy), registry)
+    with _folder(keep) as folder:
+        tapes = _record_tapes(clinic, registry, folder)
+        with House(folder, registry, folder / "ledger.sqlite") as house:
+            morning = _Morning(house, tapes, speed)
+            view = _View(house.ledger, rules, len(morning.pens), sum(map(len, tapes.values())))
+            morning.start()
+            try:
+                with Live(view.picture(), console=console, refresh_per_second=8) as live:
+                    while morning.is_running():
+                        house.check()
+                        time.sleep(_REFRESH_S)
+                        view.update()
+                        live.update(view.picture())
+                    view.update()
+                    live.update(view.picture())
+            finally:
+                morning.stop()
+            morning.check()
+            _summarize(console, house.ledger, keep, folder)
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="needletrail-") as name:
+            yield Path(name)
+        return
+    if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+        raise DocumentError(f"{keep}: is there already and is not an empty folder. Name another.")
+    keep.mkdir(parents=True, exist_ok=True)
+    yield keep
+
+
+def _record_tapes(clinic: Path, registry: Registry, folder: Path) -> dict[str, list[Path]]:
+    """A tape for each script, by pen, in the order of their starts."""
+    (folder / "tapes").mkdir()
+    tapes: dict[str, list[Path]] = {}
+    scripts = [read_script(path) for path in (clinic / "morning").glob("*.toml")]
+    for script in sorted(scripts, key=lambda script: script.start):
+        pen = registry.find_pen(script.pen)
+        if pen is None:
+            raise DocumentError(f"{clinic}: script {script.tape} names the unknown pen {script.pen}")
+        calibration = [(counts, um(mm)) for counts, mm in pen.calibration]
+        text, _ = record(script, calibration, Random(script.seed))
+        path = folder / "tapes" / f"{script.tape}.csv"
+        path.write_text(text)
+        tapes.setdefault(script.pen, []).append(path)
+    return dict(sorted(tapes.items()))
+
+
+class _Morning:
+    """The pens at work, a thread each."""
+
+    def __init__(self, house: House, tapes: dict[str, list[Path]], speed: float) -> None:
+        self.pens = {pen_id: house.pen(pen_id) for pen_id in tapes}
+        self._tapes = tapes
+        self._speed = speed
+        self._is_stopped = False
+        self._failures: list[PenError] = []
+        self._threads = [
+            threading.Thread(target=self._work, args=(pen, tapes[pen_id]), name=pen_id)
+            for pen_id, pen in self.pens.items()
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self, pen: VirtualPen, tapes: list[Path]) -> None:
+        try:
+            for tape in tapes:
+                if not self._is_stopped:
+                    pen.play(tape, self._speed, self._watch)
+        except PenError as error:
+            if not self._is_stopped:
+                self._failures.append(error)
+
+    def _watch(self, process: "subprocess.Popen[bytes]") -> None:
+        while process.poll() is None and not self._is_stopped:
+            time.sleep(_REFRESH_S)
+
+    def is_running(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        for thread in self._threads:
+            thread.join()
+
+    def check(self) -> None:
+        if self._failures:
+            raise self._failures[0]
+
+
+class _View:
+    """The picture of the morning, brought up to date from the ledger."""
+
+    def __init__(self, ledger: Ledger, rules: Rules, pens: int, tapes: int) -> None:
+        self._ledger = ledger
+        self._registry = rules.registry
+        self._maker = PointMaker(ledger, rules)
+        self._seen = 0
+        self._tapes = tapes
+        self._pens = pens
+        self._traces: dict[str, list[float]] = {}
+        self._peaks: dict[str, float] = {}
+
+    def update(self) -> None:
+        while entries := self._ledger.entries(self._seen):
+            for entry in entries:
+                self._seen = entry.id
+                points = [point for point in self._maker.points_of(entry) if point.measurement == DEPTH]
+                for start in range(0, len(points), _TRACE_STEP):
+                    fields = [dict(point.fields) for point in points[start : start + _TRACE_STEP]]
+                    depths = [float(field["depth_mm"]) for field in fields if field["working"]]
+                    deepest = max(depths, default=0.0)
+                    session_id = entry.session_id or ""
+                    self._traces.setdefault(session_id, []).append(deepest)
+                    self._peaks[session_id] = max(deepest, self._peaks.get(session_id, 0.0))
+
+    def picture(self) -> Group:
+        sessions = self._ledger.sessions()
+        alerts: dict[str, list[str]] = {}
+        for alert in self._ledger.alerts():
+            mark = "⚑" if alert["reached_pen"] else "…"
+            alerts.setdefault(alert["session_id"], []).append(f"{mark} {alert['code']}")
+        table = Table(box=None, header_style="bold", expand=True, pad_edge=False)
+        table.add_column("start")
+        table.add_column("pen")
+        table.add_column("who")
+        table.add_column("depth, working", min_width=_TRACE_WIDTH // 2)
+        table.add_column("peak / limit mm", justify="right")
+        table.add_column("alert ⚑ = felt at the pen")
+        table.add_column("verdict")
+        for row in sessions:
+            table.add_row(*self._session_cells(row, alerts.get(row["session_id"], [])))
+        judged = sum(row["verdict"] is not None for row in sessions)
+        title = f"{self._registry.clinic.name} · {judged} of {self._tapes} treatments judged"
+        return Group(Panel(table, title=title, border_style="cyan"), self._cartridges(sessions))
+
+    def _session_cells(self, row: dict[str, Any], alerts: list[str]) -> list[str | Text]:
+        session_id = row["session_id"]
+        limit_mm = row["limit_um"] / 1000
+        peak_mm = self._peaks.get(session_id, 0.0)
+        started = row["started_utc_ms"]
+        verdict = row["verdict"]
+        return [
+            "" if started is None else f"{utc(started):%H:%M:%S}",
+            row["pen"],
+            row["practitioner"] or "nobody",
+            _trace(self._traces.get(session_id, []), limit_mm),
+            Text(f"{peak_mm:.2f} / {limit_mm:.2f}", "bold red" if peak_mm > limit_mm + 0.03 else ""),
+            Text("\n".join(alerts), "red"),
+            Text("at work", "cyan")
+            if verdict is None
+            else Text(f"{MARKS[verdict]} {verdict}", COLOURS[verdict]),
+        ]
+
+    def _cartridges(self, sessions: list[dict[str, Any]]) -> Text:
+        counts: dict[tuple[str, str], int] = {}
+        for row in sessions:
+            if row["worked"] and row["gtin"] is not None and not row["reused"]:
+                key = (row["gtin"], row["lot"] or "?")
+                counts[key] = counts.get(key, 0) + 1
+        said = Text("Cartridges used: ")
+        for (gtin, lot), used in sorted(counts.items()):
+            product = self._registry.find_product(gtin)
+            known = self._registry.find_lot(gtin, lot)
+            of = "" if known is None else f" of {known.received}"
+            recalled = " (recalled)" if known is not None and known.recalled is not None else ""
+            name = gtin if product is None else product.name
+            said.append(f" {name}, {lot}: {used}{of}{recalled} ", "red" if recalled else "")
+        return said
+
+
+def _trace(depths: list[float], limit_mm: float) -> Text:
+    """The deepest setting in each stretch, scaled to a third above the limit; red beyond it."""
+    trace = Text()
+    top_mm = max(limit_mm * 4 / 3, 0.1)
+    for depth_mm in depths[-_TRACE_WIDTH:]:
+        level = min(round(depth_mm / top_mm * (len(_SPARKS) - 1)), len(_SPARKS) - 1)
+        spark = _SPARKS[max(level, 1)] if depth_mm > 0 else " "
+        trace.append(spark, "red" if depth_mm > limit_mm + 0.03 else "green")
+    return trace
+
+
+def _summarize(console: Console, ledger: Ledger, keep: Path | None, folder: Path) -> None:
+    statements = [
+        statement for row in ledger.sessions() if (statement := ledger.statement(row)) is not None
+    ]
+    console.print()
+    for statement in statements:
+        verdict = verdict_text(statement["verdict"], statement["reasons"])
+        console.print(f"{statement['session_id']:<12} {verdict}")
+        for rule in statement["rules"]:
+            console.print(f"{'':<12} {rule['text']}", style="dim", highlight=False)
+            console.print(f"{'':<12} {rule['citation'][0]}", style="dim", highlight=False)
+    samples = sum(statement["samples"] for statement in statements)
+    console.print(
+        f"\n{len(statements)} treatments, {samples} samples, {ledger.last_entry_id()} ledger entries."
+    )
+    console.print("\nWhat to try next:")
+    if keep is None:
+        console.print("  needletrail demo --keep morning      keeps the ledger, the tapes and the logs")
+    else:
+        console.print(f"  {folder} holds ledger.sqlite, tapes/, gateway.log and the pens' flash/")
+    console.print("  needletrail demo --speed 5           the same, five times as fast")
+    console.print(
+        "  needletrail play tapes/bench/02-cosmetic-exceeded.csv --registry tapes/bench/registry.toml"
+    )
+    console.print("  needletrail --help")

@@ -1,0 +1,232 @@
+"""`needletrail`: what a person types. Reads arguments, calls the rooms, shows what came of it.
+
+Exit codes: 0 done; 1 something of the machine failed (a program, the network, the disk); 2 something
+that was given can not be used (a tape, a registry, a setting), with file, place, cause and remedy.
+"""
+
+import json
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
+
+from needletrail_gateway.bench.house import HouseError
+from needletrail_gateway.bench.pens import PenError
+from needletrail_gateway.bench.programs import MissingProgramError
+from needletrail_gateway.bench.recorder import ScriptError
+from needletrail_gateway.bench.tapes import TapeError
+from needletrail_gateway.shell.documents import DocumentError, keys_of, read_policy, read_registry
+from needletrail_gateway.shell.ledger import Ledger, LedgerError
+
+app = typer.Typer(
+    name="needletrail",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Logs what microneedling pens really did, and whether it was permitted.",
+    epilog="Begin with: needletrail demo",
+)
+registry_app = typer.Typer(no_args_is_help=True, help="Who works here, with which pens and cartridges.")
+app.add_typer(registry_app, name="registry")
+
+_EXIT_FAILED = 1
+_EXIT_UNUSABLE = 2
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
+ConfigOption = Annotated[
+    Path, typer.Option("--config", metavar="FILE", help="Settings; see gateway/gateway.sample.toml.")
+]
+
+
+def main() -> None:
+    """Run the command line; errors that a person can mend come without a traceback."""
+    try:
+        app()
+    except (DocumentError, TapeError, ScriptError, LedgerError) as error:
+        _fail(error, _EXIT_UNUSABLE)
+    except (HouseError, PenError, MissingProgramError, OSError) as error:
+        _fail(error, _EXIT_FAILED)
+    except SQLAlchemyError as error:
+        _fail(getattr(error, "orig", None) or error, _EXIT_FAILED)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+
+
+def _fail(error: object, code: int) -> None:
+    print(f"needletrail: {error}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _now_utc_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@app.command(help="Show a clinic's morning: three virtual pens, a broker, a gateway, live.")
+def demo(
+    speed: Annotated[
+        float, typer.Option(min=0.1, help="Times real time. At 1 it takes about a minute.")
+    ] = 1.0,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep ledger, tapes and logs in this new or empty folder."),
+    ] = None,
+) -> None:
+    """The clinic's morning."""
+    from needletrail_gateway.bench.demo import run_demo
+
+    run_demo(speed, keep, Console())
+
+
+@app.command(help="Play tapes through the real firmware, broker and gateway, and get the verdicts.")
+def play(
+    tapes: Annotated[list[Path], typer.Argument(metavar="TAPE…", help="Tapes, played in this order.")],
+    registry: Annotated[Path, typer.Option(metavar="FILE", help="The clinic's registry, a TOML file.")],
+    as_json: JsonOption = False,
+    speed: Annotated[
+        float, typer.Option(min=0, help="Times real time; 0: as fast as the firmware can.")
+    ] = 0,
+    ledger: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the record here; else it is thrown away.")
+    ] = None,
+    influx_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Also fill the InfluxDB there.")
+    ] = None,
+    influx_bucket: Annotated[str, typer.Option(metavar="NAME", help="Its bucket.")] = "needletrail",
+    influx_org: Annotated[str, typer.Option(metavar="NAME", help="Its organisation.")] = "-",
+    influx_token: Annotated[
+        str, typer.Option(metavar="TOKEN", envvar="NEEDLETRAIL_INFLUX__TOKEN", help="Its token.")
+    ] = "",
+) -> None:
+    """Tapes in, answers out."""
+    from needletrail_gateway.bench import play as playing
+    from needletrail_gateway.bench.play_view import Bar, show_answers
+
+    clinic = read_registry(registry)
+    read_policy(clinic.clinic.policy)
+    checked = playing.read_tapes(tapes, clinic)
+    influx = {}
+    if influx_url is not None:
+        influx = {
+            "NEEDLETRAIL_INFLUX__URL": influx_url,
+            "NEEDLETRAIL_INFLUX__BUCKET": influx_bucket,
+            "NEEDLETRAIL_INFLUX__ORG": influx_org,
+            "NEEDLETRAIL_INFLUX__TOKEN": influx_token,
+        }
+    with Bar(Console(stderr=True), checked) as bar:
+        played = playing.play(checked, clinic, ledger, speed, influx, bar)
+    if as_json:
+        print(json.dumps(played.answers, ensure_ascii=False, indent=1))
+    else:
+        show_answers(Console(), played.answers)
+    if played.influx_waiting:
+        print(
+            f"needletrail: InfluxDB at {influx_url} has not taken the last {played.influx_waiting} "
+            "entries of the ledger. They wait in the outbox.",
+            file=sys.stderr,
+        )
+
+
+@app.command(help="Serve the pens of one clinic: take in, judge, keep the record, feed InfluxDB.")
+def gateway(config: ConfigOption) -> None:
+    """The gateway, until SIGTERM or Ctrl-C."""
+    from needletrail_gateway.shell.influx import InfluxWriter
+    from needletrail_gateway.shell.intake import Intake
+    from needletrail_gateway.shell.service import Service
+    from needletrail_gateway.shell.settings import read_settings
+
+    _configure_log()
+    settings = read_settings(config)
+    ledger = Ledger.open(settings.ledger.location)
+    intake = Intake(ledger, lambda name: read_policy(name, settings.policy.folder), _now_utc_ms)
+    influx = None
+    if settings.influx is not None:
+        influx = InfluxWriter(ledger, intake.rules, settings.influx)
+    service = Service(intake, ledger, settings.mqtt, _now_utc_ms, influx)
+
+    def stop(_number: int, _frame: Any) -> None:
+        service.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    try:
+        service.run()
+    except OSError as error:
+        mqtt = settings.mqtt
+        raise OSError(
+            f"the broker at {mqtt.host}:{mqtt.port} can not be reached: {error}. "
+            f"Is it running? [mqtt] in {config} names it."
+        ) from error
+    finally:
+        ledger.close()
+
+
+@registry_app.command("import", help="Check a registry file and put it into the ledger.")
+def import_registry(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A registry in TOML.")],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="The gateway's settings, for its ledger."),
+    ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The ledger itself, instead of --config.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check first, then write: a file with an error changes nothing."""
+    from needletrail_gateway.shell.settings import read_settings
+
+    if (config is None) == (ledger is None):
+        raise DocumentError("give the ledger: either --config FILE or --ledger FILE")
+    folder = None
+    location: str | Path
+    if config is not None:
+        settings = read_settings(config)
+        location, folder = settings.ledger.location, settings.policy.folder
+    else:
+        assert ledger is not None
+        location = ledger
+    document = read_registry(file)
+    read_policy(document.clinic.policy, folder)
+    opened = Ledger.open(location)
+    try:
+        entry_id = opened.import_registry(document, keys_of(document), _now_utc_ms())
+    finally:
+        opened.close()
+    counts = {
+        "clinic": document.clinic.id,
+        "entry": entry_id,
+        "practitioners": len(document.practitioner),
+        "pens": len(document.pen),
+        "cartridge_products": len(document.cartridge_product),
+        "cartridge_lots": len(document.cartridge_lot),
+    }
+    if as_json:
+        print(json.dumps(counts))
+    else:
+        print(
+            f"Registry of {document.clinic.name} is in the ledger (entry {entry_id}): "
+            f"{counts['practitioners']} practitioners, {counts['pens']} pens, "
+            f"{counts['cartridge_products']} cartridge products, {counts['cartridge_lots']} lots."
+        )
+
+
+def _configure_log() -> None:
+    logging.captureWarnings(True)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,138 @@
+"""One pen's records, in the order of their numbers: sessions open, are counted, alert, and close.
+
+A lane is a fold over authentic records. `advance` takes the next one and says what came of it; the
+caller stores the record and the outcome together. The same records give the same steps, whatever
+the batches and however often the gateway was restarted between them. A record that is impossible
+after the earlier ones changes nothing but leaves a mark: the session can not be better than review.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date
+
+from needletrail_gateway.core.judge import Verdict
+from needletrail_gateway.core.treatment import Alert, FindUse, Rules, Treatment
+from needletrail_protocol import messages
+from needletrail_protocol.errors import STATE_INVALID, ProtocolError
+from needletrail_protocol.messages import Message, Readings
+
+
+@dataclass
+class Step:
+    """What one record brought.
+
+    opened, worked, identified: the session that began, that worked for the first time, or whose
+    practitioner became known. closed: sessions with their verdicts. shown: the code of an alert that
+    has reached the pen.
+    """
+
+    opened: Treatment | None = None
+    closed: list[tuple[Treatment, Verdict]] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    shown: str | None = None
+    worked: Treatment | None = None
+    identified: Treatment | None = None
+
+
+class Lane:
+    """The state of one pen in one key epoch: awaited number, boot, and the open session."""
+
+    def __init__(self, pen_id: str, epoch: int) -> None:
+        self.pen_id = pen_id
+        self.epoch = epoch
+        self.next_seq = 1
+        self.boot_utc_ms: int | None = None
+        self.treatment: Treatment | None = None
+        self.last_use_id: str | None = None
+
+    def lose(self, up_to_seq: int) -> None:
+        """The records before `up_to_seq` are lost for ever: go on from there."""
+        self.next_seq = up_to_seq
+        if self.treatment is not None:
+            self.treatment.has_gap = True
+
+    def skip(self) -> None:
+        """The awaited record is authentic but can not be read: keep its place, mark the session."""
+        self.lose(self.next_seq + 1)
+
+    def advance(self, record: Message, rules: Rules, received_on: date, find_use: FindUse) -> Step:
+        """Take the awaited record.
+
+        ProtocolError(state_invalid or payload_invalid) if it is impossible here; the lane is then
+        as it was, and the caller decides to skip() it.
+        """
+        if record.seq != self.next_seq:
+            raise ValueError(f"record {record.seq} where {self.next_seq} is awaited")
+        step = Step()
+        if record.kind == messages.SAMPLES:
+            self._samples(record, find_use, step)
+        elif record.kind == messages.OPEN:
+            self._open(record, rules, received_on, find_use, step)
+        elif record.kind == messages.CLOSE:
+            treatment = self._session(record)
+            self._close(treatment, record.t_ms, find_use, step)
+        elif record.kind == messages.BADGE:
+            treatment = self._session(record)
+            treatment.identify(record.badge)
+            step.identified = treatment
+            step.alerts = treatment.new_alerts(find_use)
+        elif record.kind == messages.BOOT:
+            self._abandon(find_use, step)
+            self.boot_utc_ms = record.utc_ms
+        elif record.kind == messages.ALERT_SHOWN:
+            step.shown = record.code
+        self.next_seq += 1
+        return step
+
+    def _session(self, record: Message) -> Treatment:
+        treatment = self.treatment
+        if treatment is None or treatment.session != record.session:
+            raise ProtocolError(STATE_INVALID, f"session {record.session} is not open")
+        return treatment
+
+    def _samples(self, record: Message, find_use: FindUse, step: Step) -> None:
+        treatment = self._session(record)
+        readings = Readings(record)
+        if readings.t_ms[0] < treatment.last_t_ms:
+            raise ProtocolError(STATE_INVALID, "readings from before those already sent")
+        had_worked = treatment.meter.has_worked()
+        treatment.read(readings)
+        meter = treatment.meter
+        if meter.has_worked() and not had_worked:
+            step.worked = treatment
+            step.alerts = treatment.new_alerts(find_use)
+        elif (meter.is_breach or meter.breaches.count) and "DEPTH_EXCEEDED" not in treatment.alerted:
+            step.alerts = treatment.new_alerts(find_use)
+
+    def _open(
+        self, record: Message, rules: Rules, received_on: date, find_use: FindUse, step: Step
+    ) -> None:
+        pen = rules.registry.find_pen(self.pen_id)
+        if pen is None:
+            raise ProtocolError(STATE_INVALID, "the pen has left the registry")
+        self._abandon(find_use, step)
+        is_kept = record.cause == messages.OPENED_BY_BADGE
+        treatment = Treatment(
+            rules,
+            pen,
+            self.epoch,
+            record,
+            self.boot_utc_ms,
+            received_on,
+            use_id=self.last_use_id if is_kept else None,
+        )
+        self.treatment = treatment
+        self.last_use_id = treatment.use_id
+        step.opened = treatment
+        step.alerts.extend(treatment.new_alerts(find_use))
+
+    def _abandon(self, find_use: FindUse, step: Step) -> None:
+        """An open session whose `close` never came: its end is missing from the record."""
+        if self.treatment is not None:
+            self.treatment.has_gap = True
+            self._close(self.treatment, self.treatment.last_t_ms, find_use, step)
+
+    def _close(self, treatment: Treatment, t_ms: int, find_use: FindUse, step: Step) -> None:
+        verdict = treatment.close(t_ms, find_use)
+        self.treatment = None
+        step.closed.append((treatment, verdict))
+        step.alerts.extend(treatment.new_alerts(find_use))

@@ -1,0 +1,192 @@
+"""Scope: what permit, policy, pen and cartridge allow together. The lowest limit wins and is named.
+
+Every source of a limit is listed, so that a person can see all of them and which one bound. Where a
+permit's tier asks for something that is not given (supervision, a director, a cleared pen, another
+credential), the tier's fallback holds instead; what was missing becomes a finding only if the session
+then went beyond that fallback: cosmetic work by a nurse whom nobody supervises breaks no rule.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+from needletrail_gateway.core.cartridge import Cartridge
+from needletrail_gateway.core.policy import Code, Policy, TierRule, Who
+from needletrail_gateway.core.registry import Pen, Practitioner, Registry, um
+from needletrail_protocol import ndef
+
+_SUPERVISION_RANK = {"none": 0, "documented": 1, "on_premises": 2}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One source's limit. `name` is how it is called in a verdict's `limited_by`."""
+
+    name: str
+    um: int
+    inclusive: bool
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The limits, lowest first; findings that hold at once, and those that hold beyond the scope."""
+
+    limits: tuple[Limit, ...]
+    practitioner: str | None
+    tier: str | None
+    findings: tuple[Code, ...]
+    findings_beyond: tuple[Code, ...]
+    valid_until: date | None = None
+
+    @property
+    def um(self) -> int:
+        """The limit in force, in micrometres."""
+        return self.limits[0].um
+
+    @property
+    def inclusive(self) -> bool:
+        """Whether the limit itself is still allowed."""
+        return self.limits[0].inclusive
+
+    @property
+    def limited_by(self) -> str:
+        """The name of the limit in force; all of them, if several are equally low."""
+        lowest = self.limits[0]
+        return ", ".join(
+            limit.name
+            for limit in self.limits
+            if (limit.um, limit.inclusive) == (lowest.um, lowest.inclusive)
+        )
+
+
+def decide(
+    policy: Policy,
+    registry: Registry,
+    pen: Pen,
+    badge: bytes | None,
+    cartridge: Cartridge | None,
+    on: date,
+) -> Scope:
+    """The scope of a session on the day `on`; `badge` is the NDEF message that the pen read."""
+    if badge is None:
+        tier = policy.find_tier(policy.without_badge.tier)
+        limits = [] if tier is None else [_tier_limit(tier)]
+        return _scope(limits, pen, registry, cartridge, None, tier, findings=("PRACTITIONER_MISSING",))
+    badge_id = ndef.badge_id(badge)
+    person = registry.find_practitioner(badge_id) if badge_id is not None else None
+    if person is None:
+        nothing = [Limit("unknown badge", 0, True)]
+        return _scope(
+            nothing, pen, registry, cartridge, badge_id, None, findings=("PRACTITIONER_UNKNOWN",)
+        )
+    return decide_for(policy, registry, pen, person, cartridge, on)
+
+
+def decide_for(
+    policy: Policy,
+    registry: Registry,
+    pen: Pen,
+    person: Practitioner,
+    cartridge: Cartridge | None,
+    on: date,
+) -> Scope:
+    """The scope of a session by a practitioner of the registry."""
+    if person.license_expires < on:
+        nothing = [Limit("licence expired", 0, True)]
+        return _scope(nothing, pen, registry, cartridge, person.id, None, findings=("LICENSE_EXPIRED",))
+    limits = []
+    beyond: list[Code] = []
+    until = person.license_expires
+    tier = policy.find_tier(person.tier)
+    if tier is None:
+        beyond.append("TIER_NOT_PERMITTED")
+    while tier is not None:
+        who = tier.rule_for(person.credential)
+        missing, supervised_until = _missing(tier, who, registry, pen, person, on)
+        if who is not None and not missing:
+            limits.append(_tier_limit(tier))
+            if who.max_mm is not None:
+                limits.append(
+                    Limit(f"tier {tier.name} for {who.credential}", um(who.max_mm), who.inclusive)
+                )
+            until = min(until, supervised_until)
+            break
+        beyond.extend(code for code in missing if code not in beyond)
+        tier = policy.find_tier(tier.fallback) if tier.fallback is not None else None
+    if tier is None:
+        limits.append(Limit("no tier permitted", 0, True))
+    if person.max_mm is not None:
+        limits.append(Limit("permit", um(person.max_mm), person.max_inclusive))
+    return _scope(limits, pen, registry, cartridge, person.id, tier, beyond=tuple(beyond), until=until)
+
+
+def _missing(
+    tier: TierRule,
+    who: Who | None,
+    registry: Registry,
+    pen: Pen,
+    person: Practitioner,
+    on: date,
+) -> tuple[list[Code], date]:
+    """What the tier asks for and does not get; and until when its supervision is good."""
+    if who is None:
+        return ["TIER_NOT_PERMITTED"], date.max
+    missing: list[Code] = []
+    until = date.max
+    if _SUPERVISION_RANK[who.supervision] > 0:
+        supervisor = (
+            registry.find_practitioner(person.supervisor) if person.supervisor is not None else None
+        )
+        needs_less = _SUPERVISION_RANK[person.supervision] < _SUPERVISION_RANK[who.supervision]
+        if (
+            needs_less
+            or supervisor is None
+            or supervisor.id == person.id
+            or supervisor.license_expires < on
+            or not _may_supervise(tier, supervisor)
+        ):
+            missing.append("SUPERVISION_MISSING")
+        else:
+            until = supervisor.license_expires
+    if tier.requires_medical_director and registry.clinic.medical_director is None:
+        missing.append("DIRECTOR_MISSING")
+    if tier.requires_cleared_device and not pen.cleared_class_ii:
+        missing.append("DEVICE_NOT_CLEARED")
+    return missing, until
+
+
+def _may_supervise(tier: TierRule, supervisor: Practitioner) -> bool:
+    """Whoever needs no supervision in a tier, and has no ceiling of their own there."""
+    who = tier.rule_for(supervisor.credential)
+    return who is not None and who.supervision == "none" and who.max_mm is None
+
+
+def _tier_limit(tier: TierRule) -> Limit:
+    return Limit(f"tier {tier.name}", um(tier.max_mm), tier.inclusive)
+
+
+def _scope(
+    limits: list[Limit],
+    pen: Pen,
+    registry: Registry,
+    cartridge: Cartridge | None,
+    practitioner: str | None,
+    tier: TierRule | None,
+    *,
+    findings: tuple[Code, ...] = (),
+    beyond: tuple[Code, ...] = (),
+    until: date | None = None,
+) -> Scope:
+    limits = [*limits, Limit("pen label", um(pen.label_max_mm), True)]
+    product = registry.find_product(cartridge.gtin) if cartridge is not None else None
+    if product is not None:
+        limits.append(Limit("cartridge", um(product.needle_max_mm), True))
+    # Of two equal limits the exclusive one is the lower.
+    limits.sort(key=lambda limit: (limit.um, limit.inclusive))
+    return Scope(
+        limits=tuple(limits),
+        practitioner=practitioner,
+        tier=tier.name if tier is not None else None,
+        findings=findings,
+        findings_beyond=beyond,
+        valid_until=until,
+    )

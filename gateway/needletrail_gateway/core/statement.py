@@ -1,0 +1,79 @@
+"""What the ledger says of a session, an alert or a gap: plain dictionaries with stable keys.
+
+Depths are millimetres here, for people and for machines that read JSON; names carry their units.
+"""
+
+from typing import Any
+
+from needletrail_gateway.core.judge import Verdict
+from needletrail_gateway.core.treatment import Alert, Treatment, iso
+from needletrail_protocol import messages
+
+
+def mm(um: int | None) -> float | None:
+    """Millimetres of whole micrometres."""
+    return None if um is None else um / 1000
+
+
+def verdict_statement(treatment: Treatment, verdict: Verdict) -> dict[str, Any]:
+    """Everything about a judged session, reasons with their rules included."""
+    meter = treatment.meter
+    scope = treatment.scope
+    cartridge = treatment.cartridge
+    policy = treatment.rules.policy
+    is_marked = treatment.is_marked()
+    return {
+        "session_id": treatment.session_id,
+        "pen": treatment.pen.id,
+        "practitioner": scope.practitioner,
+        "cartridge": None
+        if cartridge is None
+        else {
+            "gtin": cartridge.gtin,
+            "lot": cartridge.lot,
+            "serial": cartridge.serial,
+            "expires": None if cartridge.expires is None else cartridge.expires.isoformat(),
+        },
+        "started": iso(treatment.utc_ms(treatment.opened_t_ms)),
+        "ended": iso(treatment.utc_ms(treatment.last_t_ms)),
+        "session_samples": meter.samples if is_marked else None,
+        "session_ms": treatment.last_t_ms - treatment.opened_t_ms if is_marked else None,
+        "samples": meter.samples,
+        "strokes": meter.strokes - meter.first_strokes,
+        "passes": meter.passes.count,
+        "peak_mm": mm(treatment.peak_um()) or 0.0,
+        "scope_mm": mm(scope.um),
+        "scope_inclusive": scope.inclusive,
+        "limited_by": scope.limited_by,
+        "limits": [
+            {"name": limit.name, "mm": mm(limit.um), "inclusive": limit.inclusive}
+            for limit in scope.limits
+        ],
+        "tolerance_mm": treatment.pen.reading_tolerance_mm,
+        "breach_ms": meter.breaches.total_ms,
+        "verdict": verdict.outcome,
+        "reasons": list(verdict.reasons),
+        "rules": [
+            {"code": rule.code, "text": rule.text, "citation": rule.citation} for rule in verdict.rules
+        ],
+        "policy": {"pack": policy.name, "version": policy.version},
+        "opened_by": messages.OPEN_CAUSES[treatment.opened_by],
+        "tier": scope.tier,
+        "pass_spans_ms": meter.passes.spans,
+        "breach_spans_ms": meter.breaches.spans,
+        "work_ms": meter.work.total_ms,
+        "boot_utc_ms": treatment.boot_utc_ms,
+        "started_t_ms": treatment.opened_t_ms,
+    }
+
+
+def alert_statement(alert: Alert) -> dict[str, Any]:
+    """An alert as it was raised."""
+    return {
+        "session_id": alert.session_id,
+        "code": alert.code,
+        "raised": iso(alert.raised_utc_ms),
+        "raised_utc_ms": alert.raised_utc_ms,
+        "limit_mm": mm(alert.limit_um),
+        "depth_mm": mm(alert.depth_um),
+    }

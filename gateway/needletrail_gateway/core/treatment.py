@@ -1,0 +1,204 @@
+"""One session, folded from its records as they come: facts at any moment, the verdict at its end.
+
+The fold never looks back, with one exception. The limit depends on the practitioner, and a badge
+may be read when work has already been done; until a badge is known the readings are therefore kept,
+and counted again under the limit that the badge brings.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from needletrail_gateway.core import judge as judging
+from needletrail_gateway.core.cartridge import Cartridge, read_tag
+from needletrail_gateway.core.judge import Facts, Verdict
+from needletrail_gateway.core.policy import Code, Policy
+from needletrail_gateway.core.registry import Pen, Registry, um
+from needletrail_gateway.core.scope import Scope, decide
+from needletrail_protocol import messages
+from needletrail_protocol.measure import BREACH_LEAST_MS, Meter
+from needletrail_protocol.messages import Message, Readings
+
+HOLE_LEAST_MS = 1_000  # a longer time without readings inside a session is a gap in the record
+
+_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a session is judged by: the pack and the registry as they stood when it opened."""
+
+    policy: Policy
+    registry: Registry
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that practitioner and clinic must know now. Depths in micrometres."""
+
+    session_id: str
+    session: int
+    code: Code
+    t_ms: int
+    raised_utc_ms: int | None
+    limit_um: int
+    depth_um: int | None
+
+
+# Given a session: another one in which its cartridge has worked, or None.
+FindUse = Callable[["Treatment"], str | None]
+
+
+def session_name(pen_id: str, epoch: int, session: int) -> str:
+    """The session's id: PEN-EPOCH-NUMBER."""
+    return f"{pen_id}-{epoch}-{session}"
+
+
+class Treatment:
+    """A session of one pen, from its `open` record on."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        pen: Pen,
+        epoch: int,
+        opened: Message,
+        boot_utc_ms: int | None,
+        received_on: date,
+        use_id: str | None = None,
+    ) -> None:
+        self.rules = rules
+        self.pen = pen
+        self.epoch = epoch
+        self.session: int = opened.session
+        self.session_id = session_name(pen.id, epoch, opened.session)
+        self.opened_by: int = opened.cause
+        self.opened_t_ms: int = opened.t_ms
+        self.last_t_ms: int = opened.t_ms
+        self.boot_utc_ms = boot_utc_ms
+        self.badge: bytes | None = opened.badge
+        self.tag: bytes | None = opened.cartridge
+        self.cartridge: Cartridge | None = None if self.tag is None else read_tag(self.tag)
+        # One use of a cartridge may span sessions: another practitioner, the cartridge never left.
+        self.use_id = self.session_id if use_id is None else use_id
+        self.has_gap = False
+        self.alerted: set[Code] = set()
+        self._on = received_on if boot_utc_ms is None else utc(self._utc_ms(opened.t_ms)).date()
+        self._opened = opened
+        self._calibration = pen.counts_to_depth()
+        self._tolerance_um = um(pen.reading_tolerance_mm)
+        self._unattributed: list[Readings] | None = [] if self.badge is None else None
+        self.meter = self._new_meter()
+
+    def _over_counts(self) -> int:
+        """Decide the scope; what the dial may read under it, tolerance included."""
+        self.scope: Scope = decide(
+            self.rules.policy, self.rules.registry, self.pen, self.badge, self.cartridge, self._on
+        )
+        return self._calibration.highest_counts(self.scope.um + self._tolerance_um)
+
+    def _new_meter(self) -> Meter:
+        return Meter(self._opened.lead, self._opened.strokes, self._over_counts(), True)
+
+    def _utc_ms(self, t_ms: int) -> int:
+        return (self.boot_utc_ms or 0) + t_ms
+
+    def utc_ms(self, t_ms: int) -> int | None:
+        """UTC of a time since boot; None if the pen's clock was not set."""
+        return None if self.boot_utc_ms is None else self._utc_ms(t_ms)
+
+    def read(self, readings: Readings) -> None:
+        """The next readings, in order of time."""
+        step = self.meter.step
+        for t_ms, counts, strokes, is_contact in zip(
+            readings.t_ms, readings.dial, readings.strokes, readings.contact, strict=True
+        ):
+            step(t_ms, counts, strokes, is_contact)
+        self.last_t_ms = readings.t_ms[-1]
+        if self._unattributed is not None:
+            self._unattributed.append(readings)
+
+    def identify(self, badge: bytes) -> None:
+        """A badge was read during the session: its holder is the practitioner of it all."""
+        self.badge = badge
+        kept, self._unattributed = self._unattributed, None
+        if not self.meter.has_worked():
+            self.meter.over_counts = self._over_counts()
+        elif kept is not None:
+            self.meter = self._new_meter()
+            for readings in kept:
+                self.read(readings)
+        else:
+            self.has_gap = True  # a pen closes the session instead; who did which part is not known
+
+    def facts(self, find_use: FindUse) -> Facts:
+        """What is known now."""
+        meter = self.meter
+        return Facts(
+            on=self._on,
+            scope=self.scope,
+            tolerance_um=self._tolerance_um,
+            peak_um=self.peak_um(),
+            breach_ms=meter.breach_ms(),
+            has_tag=self.tag is not None,
+            cartridge=self.cartridge,
+            used_in=find_use(self) if self.cartridge is not None else None,
+            has_gap=self.has_gap or meter.longest_hole_ms > HOLE_LEAST_MS,
+            has_clock=self.boot_utc_ms is not None,
+        )
+
+    def peak_um(self) -> int | None:
+        """The deepest setting while working, or None without work."""
+        peak_counts = self.meter.peak_counts
+        return self._calibration.depth_um(peak_counts) if peak_counts >= 0 else None
+
+    def new_alerts(self, find_use: FindUse) -> list[Alert]:
+        """Alerts that are due and were not raised before."""
+        facts = self.facts(find_use)
+        raised = []
+        for code in judging.alerts(self.rules.policy, self.rules.registry, facts):
+            if code in self.alerted:
+                continue
+            self.alerted.add(code)
+            is_depth = code == "DEPTH_EXCEEDED" or code in self.scope.findings_beyond
+            t_ms = self._breach_t_ms() if is_depth else self.last_t_ms
+            raised.append(
+                Alert(
+                    session_id=self.session_id,
+                    session=self.session,
+                    code=code,
+                    t_ms=t_ms,
+                    raised_utc_ms=self.utc_ms(t_ms),
+                    limit_um=self.scope.um,
+                    depth_um=facts.peak_um,
+                )
+            )
+        return raised
+
+    def _breach_t_ms(self) -> int:
+        """When the first excursion had lasted long enough to be a breach."""
+        spans = self.meter.breaches.spans
+        from_ms = spans[0][0] if spans else self.meter.breaches.open_from_ms()
+        return from_ms + BREACH_LEAST_MS
+
+    def close(self, t_ms: int, find_use: FindUse) -> Verdict:
+        """The session is over: what is still open ends here, and the judge speaks."""
+        self.last_t_ms = max(self.last_t_ms, t_ms)
+        self.meter.finish()
+        return judging.judge(self.rules.policy, self.rules.registry, self.facts(find_use))
+
+    def is_marked(self) -> bool:
+        """True if a cartridge's tag marks the session's start, so that its length means something."""
+        return self.tag is not None and self.opened_by != messages.OPENED_BY_MOTOR
+
+
+def utc(utc_ms: int) -> datetime:
+    """An aware datetime of milliseconds since 1970, exact to the millisecond."""
+    return _EPOCH_UTC + timedelta(milliseconds=utc_ms)
+
+
+def iso(utc_ms: int | None) -> str | None:
+    """RFC 3339 with milliseconds and Z, or None."""
+    if utc_ms is None:
+        return None
+    return utc(utc_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""The gateway's hands: MQTT, the ledger, InfluxDB, files. Decides nothing; asks `core`."""

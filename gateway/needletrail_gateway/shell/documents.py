@@ -1,0 +1,104 @@
+"""Reading what people write: registry and policy pack, TOML files checked whole.
+
+A `DocumentError` names the file, the place in it, what is wrong and what was expected.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from needletrail_gateway.core.policy import Policy
+from needletrail_gateway.core.registry import Registry
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class DocumentError(Exception):
+    """A file that can not be used. The text is for the person who wrote the file."""
+
+
+def read_registry(path: Path) -> Registry:
+    """The registry in a TOML file; DocumentError otherwise."""
+    return _read(path, Registry)
+
+
+def read_policy(name: str, folder: Path | None = None) -> Policy:
+    """The policy pack NAME, from `folder` or from those that come with Needletrail."""
+    folder = packs_folder() if folder is None else folder
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(found.stem for found in folder.glob("*.toml"))) or "none"
+        raise DocumentError(f"{path}: there is no policy pack {name!r}. Known packs: {known}.")
+    return _read(path, Policy)
+
+
+def packs_folder() -> Path:
+    """Where the packs that come with Needletrail are."""
+    return data_folder("packs", Path(__file__).parents[2] / "packs")
+
+
+def data_folder(name: str, in_source: Path) -> Path:
+    """A folder that travels with the package: beside the sources, or inside the installed wheel."""
+    installed = Path(__file__).parents[1] / "data" / name
+    return installed if installed.is_dir() else in_source
+
+
+def keys_of(registry: Registry) -> dict[str, bytes]:
+    """The pens' keys that a registry document holds."""
+    return {
+        pen.id: bytes.fromhex(pen.key.get_secret_value()) for pen in registry.pen if pen.key is not None
+    }
+
+
+def _read(path: Path, model: type[_Model]) -> _Model:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DocumentError(f"{path}: can not be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"{path}: is not UTF-8 text (byte {error.start}).") from error
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DocumentError(f"{path}: is not valid TOML: {error}.") from error
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        complaints = [_complaint(path, text, dict(found)) for found in error.errors()]
+        raise DocumentError("\n".join(complaints)) from error
+
+
+def _complaint(path: Path, text: str, found: dict[str, Any]) -> str:
+    place = [str(part) for part in found["loc"]]
+    line = _line_of(text, found["loc"])
+    where = f"{path}:{line}" if line else str(path)
+    what = ".".join(place)
+    message = str(found["msg"]).removeprefix("Value error, ")
+    if found["type"] == "extra_forbidden":
+        message = "this key is not known here; check its spelling"
+    return f"{where}: {what}: {message}." if what else f"{where}: {message}."
+
+
+def _line_of(text: str, location: tuple[Any, ...]) -> int | None:
+    """The line of a key in a table or in the n-th [[table]], as well as plain text search can tell."""
+    lines = text.splitlines()
+    at = 0
+    if location and isinstance(location[0], str):
+        wanted = location[1] if len(location) > 1 and isinstance(location[1], int) else 0
+        heads = [
+            number
+            for number, line in enumerate(lines)
+            if line.split("#")[0].strip() in (f"[[{location[0]}]]", f"[{location[0]}]")
+        ]
+        if wanted < len(heads):
+            at = heads[wanted]
+    keys = [part for part in location if isinstance(part, str)]
+    for number in range(at, len(lines)):
+        name = lines[number].split("=")[0].strip()
+        if keys and name == keys[-1]:
+            return number + 1
+        if number > at and lines[number].startswith("["):
+            break
+    return at + 1 if at else None

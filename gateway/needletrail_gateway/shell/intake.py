@@ -1,0 +1,517 @@
+"""Intake: from an MQTT message to a row in the next commit, and to what goes back at once.
+
+Each message passes the same gates in the same order: topic, pen, envelope, key, MAC, content,
+sequence. What fails is set aside with its reason and counted; nothing that fails changes any state.
+What passes goes through the pen's lane and leaves in the `Group` that the committer takes. Alerts
+do not wait for the disk; acknowledgements do.
+
+Does no I/O of its own except reading the ledger when it starts or when a registry changed.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import structlog
+
+from needletrail_gateway.core.judge import Verdict
+from needletrail_gateway.core.lane import Lane, Step
+from needletrail_gateway.core.policy import Policy
+from needletrail_gateway.core.scope import decide, decide_for
+from needletrail_gateway.core.statement import alert_statement, verdict_statement
+from needletrail_gateway.core.treatment import Alert, Rules, Treatment, session_name, utc
+from needletrail_gateway.shell.ledger import (
+    QUARANTINE_MESSAGE_KEPT,
+    Group,
+    Ledger,
+    LedgerError,
+    NewEntry,
+    to_json,
+)
+from needletrail_protocol import messages, topics
+from needletrail_protocol.authentication import (
+    MacKey,
+    external_data,
+    open_envelope,
+    seal,
+    verify,
+)
+from needletrail_protocol.errors import (
+    EPOCH_UNKNOWN,
+    PEN_UNKNOWN,
+    STATE_INVALID,
+    TOPIC_UNKNOWN,
+    ProtocolError,
+)
+
+GRANT_LIFE_MS = 24 * 3600 * 1000
+LOOK_AGAIN_MS = 200
+_DAY_MS = 24 * 3600 * 1000
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A sealed message for a pen."""
+
+    topic: str
+    message: bytes
+
+
+@dataclass
+class _Use:
+    session_id: str
+    use_id: str
+    started_utc_ms: int
+    is_judged: bool
+    is_reuse: bool
+
+
+class Intake:
+    """All pens of one clinic. Not thread-safe: one thread receives."""
+
+    def __init__(
+        self, ledger: Ledger, find_policy: Callable[[str], Policy], clock_utc_ms: Callable[[], int]
+    ) -> None:
+        self._ledger = ledger
+        self._find_policy = find_policy
+        self._clock_utc_ms = clock_utc_ms
+        self.group = Group()
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._keys: dict[tuple[str, int], MacKey] = {}
+        self._external: dict[tuple[str, int], bytes] = {}
+        self._topics: dict[str, tuple[str, str]] = {}
+        self._opened_seq: dict[tuple[str, int], int] = {}
+        self._uses: defaultdict[tuple[str, str], list[_Use]] = defaultdict(list)
+        self._looked_utc_ms = 0
+        self._load_registry()
+        self._load_uses()
+        for row in ledger.lanes():
+            self._restore(row)
+
+    @property
+    def clinic(self) -> str:
+        """The clinic's id."""
+        return self._rules.registry.clinic.id
+
+    @property
+    def rules(self) -> Rules:
+        """The pack and the registry in force."""
+        return self._rules
+
+    def pens(self) -> list[tuple[str, int]]:
+        """(pen, newest key epoch) of every pen of the registry that has a key."""
+        newest: dict[str, int] = {}
+        for pen_id, epoch in self._keys:
+            newest[pen_id] = max(epoch, newest.get(pen_id, 0))
+        return sorted(newest.items())
+
+    # ---- receiving ----
+
+    def receive(self, topic: str, message: bytes) -> list[Outgoing]:
+        """Take a message in. Returns what must be sent at once; the rest is in `group`."""
+        self.group.tally["received"] += 1
+        try:
+            return self._receive(topic, message)
+        except ProtocolError as error:
+            self._set_aside(topic, message, error.reason, error.detail)
+            return []
+
+    def _receive(self, topic: str, message: bytes) -> list[Outgoing]:
+        known = self._topics.get(topic)
+        if known is None:
+            known = self._admit(topic)
+        pen_id, channel = known
+        epoch, payload, tag = open_envelope(message)
+        lane_id = (pen_id, epoch)
+        key = self._keys.get(lane_id)
+        if key is None and self._may_look_again() and self.reload():
+            key = self._keys.get(lane_id)  # enrolled a moment ago
+        if key is None:
+            raise ProtocolError(EPOCH_UNKNOWN, f"{pen_id} has no key of epoch {epoch}")
+        external = self._external.get((topic, epoch))
+        if external is None:
+            external = self._external[topic, epoch] = external_data(topic, pen_id, epoch)
+        verify(key, external, payload, tag)
+        lane = self._lane(pen_id, epoch)
+        if channel == topics.HELLO:
+            return self._hello(lane, payload)
+        return self._record(lane, topic, message, payload)
+
+    def _admit(self, topic: str) -> tuple[str, str]:
+        clinic, pen_id, channel = topics.parse(topic)
+        if clinic != self.clinic or channel not in topics.UPWARD:
+            raise ProtocolError(TOPIC_UNKNOWN, "not this clinic's, or not a channel from pens")
+        if self._rules.registry.find_pen(pen_id) is None and self._may_look_again():
+            self.reload()
+        if self._rules.registry.find_pen(pen_id) is None:
+            raise ProtocolError(PEN_UNKNOWN, f"{pen_id} is not in the registry of {clinic}")
+        self._topics[topic] = (pen_id, channel)
+        return pen_id, channel
+
+    def _may_look_again(self) -> bool:
+        """Whether the ledger may be asked for news: not for each message of a stranger."""
+        now_utc_ms = self._clock_utc_ms()
+        is_due = abs(now_utc_ms - self._looked_utc_ms) >= LOOK_AGAIN_MS
+        if is_due:
+            self._looked_utc_ms = now_utc_ms
+        return is_due
+
+    def _hello(self, lane: Lane, payload: bytes) -> list[Outgoing]:
+        hello = messages.decode_hello(payload)
+        if hello.next_seq < lane.next_seq:
+            raise ProtocolError(
+                STATE_INVALID,
+                f"the pen would number its next record {hello.next_seq}, but {lane.next_seq - 1} "
+                "are in the ledger: its journal was erased. Enrol it again",
+            )
+        if hello.oldest_seq > lane.next_seq:
+            lost = {"pen": lane.pen_id, "from_seq": lane.next_seq, "to_seq": hello.oldest_seq - 1}
+            session_id = None if lane.treatment is None else lane.treatment.session_id
+            self.group.entries.append(
+                NewEntry("gap", to_json(lost), lane.pen_id, lane.epoch, None, session_id)
+            )
+            self.group.tally["gaps"] += 1
+            lane.lose(hello.oldest_seq)
+            self._note_lane(lane)
+        self._answer(lane)
+        return [self._grant(lane)]
+
+    def _record(self, lane: Lane, topic: str, message: bytes, payload: bytes) -> list[Outgoing]:
+        try:
+            record = messages.decode_record(payload)
+        except ProtocolError as error:
+            if messages.sequence_of(payload) != lane.next_seq:
+                raise
+            # Authentic, in its turn, but not to be read here: keep it, or the pen would stand still.
+            self._refuse(lane, topic, message, error)
+            return []
+        if record.seq < lane.next_seq:
+            self.group.repeats.append((lane.pen_id, lane.epoch, record.seq, topic, message))
+            self._answer(lane)
+            return []
+        if record.seq > lane.next_seq:
+            self.group.tally["refused sequence_gap"] += 1
+            self._answer(lane)
+            return []
+        received_on = utc(self._clock_utc_ms()).date()
+        try:
+            step = lane.advance(record, self._rules, received_on, self._find_use)
+        except ProtocolError as error:
+            self._refuse(lane, topic, message, error)
+            return []
+        return self._store(lane, record, message, step)
+
+    def _refuse(self, lane: Lane, topic: str, message: bytes, error: ProtocolError) -> None:
+        self.group.entries.append(
+            NewEntry(
+                "refused",
+                message,
+                lane.pen_id,
+                lane.epoch,
+                lane.next_seq,
+                None if lane.treatment is None else lane.treatment.session_id,
+            )
+        )
+        lane.skip()
+        self._note_lane(lane)
+        self._answer(lane)
+        self._set_aside(topic, message, error.reason, error.detail)
+
+    def _set_aside(self, topic: str, message: bytes, reason: str, detail: str) -> None:
+        self.group.tally[f"refused {reason}"] += 1
+        self.group.quarantined.append(
+            {
+                "received_utc_ms": self._clock_utc_ms(),
+                "topic": topic[:256],
+                "reason": reason,
+                "detail": detail,
+                "message": message[:QUARANTINE_MESSAGE_KEPT],
+            }
+        )
+        log.warning("message refused", topic=topic[:256], reason=reason, detail=detail)
+
+    # ---- what a record brought ----
+
+    def _store(
+        self, lane: Lane, record: messages.Message, message: bytes, step: Step
+    ) -> list[Outgoing]:
+        group = self.group
+        session_id = None
+        if record.kind != messages.BOOT:
+            session_id = session_name(lane.pen_id, lane.epoch, record.session)
+        group.entries.append(
+            NewEntry("record", message, lane.pen_id, lane.epoch, record.seq, session_id)
+        )
+        if step.opened is not None:
+            self._store_opening(step.opened)
+        if step.worked is not None:
+            self._note_use(step.worked)
+            group.session_changes.append({"session_id": session_id, "worked": True})
+        if step.identified is not None:
+            scope = step.identified.scope
+            group.session_changes.append(
+                {
+                    "session_id": session_id,
+                    "practitioner": scope.practitioner,
+                    "limit_um": scope.um,
+                }
+            )
+        if step.shown is not None and session_id is not None:
+            group.shown.append((session_id, step.shown))
+        outgoing = [self._store_alert(lane, alert) for alert in step.alerts]
+        for treatment, verdict in step.closed:
+            self._store_verdict(treatment, verdict)
+        self._note_lane(lane, record.seq if step.opened is not None else None)
+        self._answer(lane)
+        return outgoing
+
+    def _store_opening(self, treatment: Treatment) -> None:
+        cartridge = treatment.cartridge
+        self.group.sessions.append(
+            {
+                "session_id": treatment.session_id,
+                "pen": treatment.pen.id,
+                "epoch": treatment.epoch,
+                "opened_entry": len(self.group.entries) - 1,
+                "registry_entry": self._registry_entry,
+                "use_id": treatment.use_id,
+                "started_utc_ms": treatment.utc_ms(treatment.opened_t_ms),
+                "practitioner": treatment.scope.practitioner,
+                "gtin": None if cartridge is None else cartridge.gtin,
+                "lot": None if cartridge is None else cartridge.lot,
+                "serial": None if cartridge is None else cartridge.serial,
+                "worked": False,
+                "reused": False,
+                "limit_um": treatment.scope.um,
+                "verdict": None,
+                "verdict_entry": None,
+            }
+        )
+
+    def _store_verdict(self, treatment: Treatment, verdict: Verdict) -> None:
+        group = self.group
+        statement = verdict_statement(treatment, verdict)
+        is_reuse = "CARTRIDGE_REUSED" in verdict.reasons
+        group.entries.append(
+            NewEntry(
+                "verdict",
+                to_json(statement),
+                treatment.pen.id,
+                session_id=treatment.session_id,
+            )
+        )
+        group.session_changes.append(
+            {
+                "session_id": treatment.session_id,
+                "verdict": verdict.outcome,
+                "verdict_entry": len(group.entries) - 1,
+                "reused": is_reuse,
+            }
+        )
+        for use in self._uses_of(treatment):
+            if use.session_id == treatment.session_id:
+                use.is_judged = True
+                use.is_reuse = is_reuse
+        log.info(
+            "session judged",
+            session=treatment.session_id,
+            verdict=verdict.outcome,
+            reasons=list(verdict.reasons),
+        )
+
+    def _store_alert(self, lane: Lane, alert: Alert) -> Outgoing:
+        group = self.group
+        group.entries.append(
+            NewEntry(
+                "alert",
+                to_json(alert_statement(alert)),
+                lane.pen_id,
+                session_id=alert.session_id,
+            )
+        )
+        group.alerts.append(
+            {
+                "session_id": alert.session_id,
+                "code": alert.code,
+                "entry": len(group.entries) - 1,
+                "raised_utc_ms": alert.raised_utc_ms,
+                "reached_pen": False,
+            }
+        )
+        log.warning("alert raised", session=alert.session_id, code=alert.code)
+        payload = messages.encode_alert(
+            (alert.session, alert.code, alert.t_ms, alert.limit_um, alert.depth_um)
+        )
+        return self._seal(lane.pen_id, lane.epoch, topics.ALERT, payload)
+
+    # ---- cartridges ----
+
+    def _uses_of(self, treatment: Treatment) -> list[_Use]:
+        cartridge = treatment.cartridge
+        if cartridge is None or cartridge.serial is None:
+            return []
+        return self._uses[cartridge.gtin, cartridge.serial]
+
+    def _note_use(self, treatment: Treatment) -> None:
+        started_utc_ms = treatment.utc_ms(treatment.opened_t_ms) or 0
+        self._uses_of(treatment).append(
+            _Use(treatment.session_id, treatment.use_id, started_utc_ms, False, False)
+        )
+
+    def _find_use(self, treatment: Treatment) -> str | None:
+        """Another session that used the cartridge: an earlier one, or one already judged without
+        knowing of this one (its records came late). So no reuse goes unseen, whoever comes first.
+        """
+        ours = (treatment.utc_ms(treatment.opened_t_ms) or 0, treatment.session_id)
+        for use in self._uses_of(treatment):
+            if use.use_id == treatment.use_id:
+                continue
+            if (use.started_utc_ms, use.session_id) < ours or (use.is_judged and not use.is_reuse):
+                return use.session_id
+        return None
+
+    # ---- answers ----
+
+    def _answer(self, lane: Lane) -> None:
+        self.group.acks[lane.pen_id, lane.epoch] = lane.next_seq - 1
+
+    def ack(self, pen_id: str, epoch: int, seq: int) -> Outgoing:
+        """The acknowledgement to send once the group that holds it is committed."""
+        payload = messages.encode_ack(seq, self._clock_utc_ms())
+        return self._seal(pen_id, epoch, topics.ACK, payload)
+
+    def _grant(self, lane: Lane) -> Outgoing:
+        now_utc_ms = self._clock_utc_ms()
+        payload = grant_payload(self._rules, lane.pen_id, now_utc_ms)
+        return self._seal(lane.pen_id, lane.epoch, topics.GRANT, payload)
+
+    def grants(self) -> list[Outgoing]:
+        """A fresh grant for every pen, for when the registry has changed."""
+        return [self._grant(self._lane(pen_id, epoch)) for pen_id, epoch in self.pens()]
+
+    def _seal(self, pen_id: str, epoch: int, channel: str, payload: bytes) -> Outgoing:
+        topic = topics.build(self.clinic, pen_id, channel)
+        external = external_data(topic, pen_id, epoch)
+        return Outgoing(topic, seal(self._keys[pen_id, epoch], external, payload))
+
+    # ---- what it starts from ----
+
+    def reload(self) -> bool:
+        """Take up a registry or keys imported meanwhile. True if there was something new."""
+        keys = self._ledger.pen_keys()
+        found = self._ledger.registry()
+        if found is None or (found[0] == self._registry_entry and self._keys.keys() == keys.keys()):
+            return False
+        self._load_registry()
+        return True
+
+    def _load_registry(self) -> None:
+        found = self._ledger.registry()
+        if found is None:
+            raise LedgerError(
+                "the ledger holds no registry, so no pen is known. "
+                "Import one: needletrail registry import FILE"
+            )
+        self._registry_entry, registry = found
+        self._rules = Rules(self._find_policy(registry.clinic.policy), registry)
+        self._keys = {
+            lane_id: MacKey(key, lane_id[1]) for lane_id, key in self._ledger.pen_keys().items()
+        }
+        self._topics.clear()
+
+    def _load_uses(self) -> None:
+        for row in self._ledger.sessions():
+            if row["worked"] and row["serial"] is not None:
+                self._uses[row["gtin"], row["serial"]].append(
+                    _Use(
+                        row["session_id"],
+                        row["use_id"],
+                        row["started_utc_ms"] or 0,
+                        row["verdict"] is not None,
+                        row["reused"],
+                    )
+                )
+
+    def _lane(self, pen_id: str, epoch: int) -> Lane:
+        lane = self._lanes.get((pen_id, epoch))
+        if lane is None:
+            lane = self._lanes[pen_id, epoch] = Lane(pen_id, epoch)
+        return lane
+
+    def _note_lane(self, lane: Lane, opened_seq: int | None = None) -> None:
+        lane_id = (lane.pen_id, lane.epoch)
+        if lane.treatment is None:
+            self._opened_seq.pop(lane_id, None)
+        elif opened_seq is not None:
+            self._opened_seq[lane_id] = opened_seq
+        self.group.lanes[lane_id] = {
+            "pen": lane.pen_id,
+            "epoch": lane.epoch,
+            "next_seq": lane.next_seq,
+            "boot_utc_ms": lane.boot_utc_ms,
+            "opened_seq": self._opened_seq.get(lane_id),
+            "last_use_id": lane.last_use_id,
+        }
+
+    def _restore(self, row: dict[str, Any]) -> None:
+        """A lane as it stood at the last commit: its open session is folded again from its records."""
+        lane = self._lane(row["pen"], row["epoch"])
+        lane.boot_utc_ms = row["boot_utc_ms"]
+        lane.last_use_id = row["last_use_id"]
+        if row["opened_seq"] is not None:
+            self._opened_seq[lane.pen_id, lane.epoch] = row["opened_seq"]
+            lane.next_seq = row["opened_seq"]
+            self._replay(lane)
+        lane.next_seq = row["next_seq"]
+
+    def _replay(self, lane: Lane) -> None:
+        rules = self._rules
+        for entry in self._ledger.records(lane.pen_id, lane.epoch, lane.next_seq):
+            if entry.seq is None:
+                continue
+            if entry.seq > lane.next_seq:
+                lane.lose(entry.seq)
+            if entry.kind == "refused":
+                lane.skip()
+                continue
+            _, payload, _ = open_envelope(entry.body)
+            record = messages.decode_record(payload)
+            if record.kind == messages.OPEN and entry.session_id is not None:
+                row = self._ledger.session(entry.session_id)
+                rules = Rules(rules.policy, self._ledger.registry_at(row["registry_entry"]))
+            lane.advance(record, rules, utc(entry.committed_utc_ms).date(), self._find_use)
+        if lane.treatment is not None:
+            raised = self._ledger.alerts(lane.treatment.session_id)
+            lane.treatment.alerted.update(row["code"] for row in raised)
+
+
+def grant_payload(rules: Rules, pen_id: str, now_utc_ms: int) -> bytes:
+    """What every practitioner of the clinic may do with this pen, as the pen holds it.
+
+    A permit's third element is when its licence, or that of whoever supervises, runs out: the pen
+    compares that with its own clock. The cartridge is not known yet; the judge adds it.
+    """
+    registry = rules.registry
+    pen = registry.find_pen(pen_id)
+    if pen is None:
+        raise ValueError(f"{pen_id} is not in the registry")
+    permits = []
+    today = utc(now_utc_ms).date()
+    for person in registry.practitioner:
+        last_day = min(today, person.license_expires)  # a lapsed permit is sent with its end
+        scope = decide_for(rules.policy, registry, pen, person, None, last_day)
+        until = scope.valid_until
+        until_utc_ms = 0 if until is None else _end_of_day_utc_ms(until)
+        permits.append([person.id, scope.um, until_utc_ms])
+    nobody = decide(rules.policy, registry, pen, None, None, today)
+    policy = f"{rules.policy.name} {rules.policy.version}"
+    return messages.encode_grant((now_utc_ms, now_utc_ms + GRANT_LIFE_MS, policy, nobody.um, permits))
+
+
+def _end_of_day_utc_ms(day: date) -> int:
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return round(midnight.timestamp() * 1000) + _DAY_MS

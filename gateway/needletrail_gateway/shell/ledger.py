@@ -1,0 +1,525 @@
+"""The ledger: what was committed is the record; the rest of the database are projections of it.
+
+One writer thread hands over a `Group` at a time; it is committed in one transaction (SQLite: WAL,
+synchronous FULL, so a commit has reached the disk when it returns). Nothing is acknowledged before.
+Entries are numbered without holes and chained by SHA-256: each covers the one before, so whatever is
+changed, removed or put in between later shows. Another process (an import on the command line)
+may write between two groups; numbers and chain are therefore taken inside the transaction.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    bindparam,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
+
+from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.shell import schema
+from needletrail_protocol.authentication import open_envelope
+from needletrail_protocol.messages import BOOT, decode_record
+
+QUARANTINE_KEPT = 10_000  # the newest so many; the tallies count all
+QUARANTINE_MESSAGE_KEPT = 4_096
+_FIRST_CHAIN = bytes(32)
+
+
+class LedgerError(Exception):
+    """The ledger can not be used; the text says why and what to do."""
+
+
+@dataclass
+class NewEntry:
+    """An entry to be: `body` is the message as received, or JSON."""
+
+    kind: str
+    body: bytes
+    pen: str | None = None
+    epoch: int | None = None
+    seq: int | None = None
+    session_id: str | None = None
+
+
+@dataclass
+class Group:
+    """What one commit writes. Rows that refer to an entry give its index in `entries`."""
+
+    entries: list[NewEntry] = field(default_factory=list)
+    sessions: list[dict[str, Any]] = field(default_factory=list)
+    session_changes: list[dict[str, Any]] = field(default_factory=list)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    shown: list[tuple[str, str]] = field(default_factory=list)
+    lanes: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
+    tally: Counter[str] = field(default_factory=Counter)
+    repeats: list[tuple[str, int, int, str, bytes]] = field(default_factory=list)
+    acks: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def is_empty(self) -> bool:
+        """True if there is nothing to commit and nobody to answer."""
+        return not (self.entries or self.quarantined or self.tally or self.repeats or self.acks)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A committed entry."""
+
+    id: int
+    kind: str
+    pen: str | None
+    epoch: int | None
+    seq: int | None
+    session_id: str | None
+    committed_utc_ms: int
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """The body of an entry that is not a message."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
+
+
+def to_json(statement: Mapping[str, Any]) -> bytes:
+    """JSON in one form: keys in the order given, no spaces, UTF-8."""
+    return json.dumps(statement, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+class Ledger:
+    """A ledger in a database. Threads may share it; each call takes its own connection."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._reader = engine.execution_options(is_writer=False)
+
+    @classmethod
+    def open(cls, location: str | Path) -> Self:
+        """Open or create the ledger at a file path or a database URL, and bring it up to date.
+
+        LedgerError if the file can not be opened, is no database, or is from a newer version.
+        """
+        text = str(location)
+        url = text if "://" in text else f"sqlite:///{text}"
+        if url.startswith("sqlite:///"):
+            parent = Path(url.removeprefix("sqlite:///")).parent
+            if not parent.is_dir():
+                raise LedgerError(f"{text}: the folder {parent} does not exist. Create it first.")
+        engine = create_engine(url)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _configure_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        try:
+            _migrate(engine)
+        except LedgerError:
+            raise
+        except Exception as error:
+            cause = getattr(error, "orig", error)
+            raise LedgerError(
+                f"{text}: this is not a ledger that can be used ({cause}). "
+                "Check the path, its permissions and the free space."
+            ) from error
+        return cls(engine)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.engine.dispose()
+
+    # ---- writing ----
+
+    def commit(self, group: Group, now_utc_ms: int) -> None:
+        """Write a group, whole or not at all. When this returns, it has reached the disk."""
+        quarantined = list(group.quarantined)
+        tally = group.tally.copy()
+        with self.engine.begin() as connection:
+            for repeat in group.repeats:
+                conflict = _compare_repeat(connection, group, repeat, now_utc_ms)
+                tally["repeats" if conflict is None else "refused sequence_conflict"] += 1
+                if conflict is not None:
+                    quarantined.append(conflict)
+            first_id = _append(connection, group.entries, now_utc_ms)
+            _write_sessions(connection, group, first_id)
+            if group.lanes:
+                _upsert(connection, schema.lane, ("pen", "epoch"), list(group.lanes.values()))
+            if quarantined:
+                connection.execute(insert(schema.quarantine), quarantined)
+                newest = connection.scalar(select(func.max(schema.quarantine.c.id))) or 0
+                connection.execute(
+                    delete(schema.quarantine).where(schema.quarantine.c.id <= newest - QUARANTINE_KEPT)
+                )
+            _count(connection, tally)
+
+    def import_registry(self, registry: Registry, keys: Mapping[str, bytes], now_utc_ms: int) -> int:
+        """Append a registry; enrol its pens (epoch 1) or change their keys. Returns the entry's id.
+
+        An import that changes nothing appends nothing.
+        """
+        body = to_json(registry.model_dump(mode="json"))
+        with self.engine.begin() as connection:
+            known = _last_entry(connection, "registry")
+            for pen_id, key in keys.items():
+                _enrol(connection, pen_id, key, now_utc_ms, is_new_epoch=False)
+            if known is not None and known.body == body:
+                return known.id
+            return _append(connection, [NewEntry("registry", body)], now_utc_ms)
+
+    def enrol_anew(self, pen_id: str, key: bytes, now_utc_ms: int) -> int:
+        """Give a pen with an empty journal its next key epoch, and return that."""
+        with self.engine.begin() as connection:
+            return _enrol(connection, pen_id, key, now_utc_ms, is_new_epoch=True)
+
+    # ---- reading ----
+
+    def registry(self) -> tuple[int, Registry] | None:
+        """The registry in force and its entry's id, or None if none was imported yet."""
+        with self._reader.connect() as connection:
+            found = _last_entry(connection, "registry")
+        return None if found is None else (found.id, Registry.model_validate_json(found.body))
+
+    def registry_at(self, entry_id: int) -> Registry:
+        """The registry of that entry."""
+        with self._reader.connect() as connection:
+            body = connection.scalar(select(schema.entry.c.body).where(schema.entry.c.id == entry_id))
+        return Registry.model_validate_json(body or b"{}")
+
+    def pen_keys(self) -> dict[tuple[str, int], bytes]:
+        """All pens' keys, by (pen, epoch)."""
+        with self._reader.connect() as connection:
+            return {(row.pen, row.epoch): row.key for row in connection.execute(select(schema.pen_key))}
+
+    def lanes(self) -> list[dict[str, Any]]:
+        """Where each pen stands."""
+        return self._rows(select(schema.lane))
+
+    def records(self, pen_id: str, epoch: int, from_seq: int) -> Iterator[Entry]:
+        """A pen's entries from a number on, in order."""
+        columns = schema.entry.c
+        yield from self._entries(
+            select(schema.entry)
+            .where(columns.pen == pen_id, columns.epoch == epoch, columns.seq >= from_seq)
+            .order_by(columns.seq)
+        )
+
+    def entries(self, after_id: int = 0, kind: str | None = None, most: int = 1_000) -> list[Entry]:
+        """Entries after a number, oldest first."""
+        query = select(schema.entry).where(schema.entry.c.id > after_id)
+        if kind is not None:
+            query = query.where(schema.entry.c.kind == kind)
+        return list(self._entries(query.order_by(schema.entry.c.id).limit(most)))
+
+    def boot_utc_ms(self, pen_id: str, epoch: int, before_seq: int) -> int | None:
+        """UTC at the boot in which a record was made; None if the clock was not set."""
+        columns = schema.entry.c
+        query = (
+            select(schema.entry)
+            .where(columns.pen == pen_id, columns.epoch == epoch, columns.seq < before_seq)
+            .order_by(columns.seq.desc())
+        )
+        for entry in self._entries(query):
+            if entry.kind != "record":
+                continue
+            record = decode_record(open_envelope(entry.body)[1])
+            if record.kind == BOOT:
+                found: int | None = record.utc_ms
+                return found
+        return None
+
+    def session_entries(self, session_id: str) -> list[Entry]:
+        """Everything that was entered about one session, oldest first."""
+        query = select(schema.entry).where(schema.entry.c.session_id == session_id)
+        return list(self._entries(query.order_by(schema.entry.c.id)))
+
+    def sessions(self, after_entry: int = 0) -> list[dict[str, Any]]:
+        """Sessions opened after an entry, oldest first."""
+        columns = schema.session.c
+        return self._rows(
+            select(schema.session)
+            .where(columns.opened_entry > after_entry)
+            .order_by(columns.opened_entry)
+        )
+
+    def session(self, session_id: str) -> dict[str, Any]:
+        """The row of one session; LedgerError if there is none."""
+        found = self._rows(select(schema.session).where(schema.session.c.session_id == session_id))
+        if not found:
+            raise LedgerError(f"the ledger has no session {session_id}")
+        return found[0]
+
+    def statement(self, session: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The verdict's statement on a row of sessions(), with its alerts; None while it is open."""
+        if session["verdict_entry"] is None:
+            return None
+        with self._reader.connect() as connection:
+            body = connection.scalar(
+                select(schema.entry.c.body).where(schema.entry.c.id == session["verdict_entry"])
+            )
+        found: dict[str, Any] = json.loads(body or b"{}")
+        found["alerts"] = self.alerts(session["session_id"])
+        return found
+
+    def alerts(self, session_id: str | None = None) -> list[dict[str, Any]]:
+        """Alerts as rows, in the order in which they were raised."""
+        query = select(schema.alert).order_by(schema.alert.c.entry)
+        if session_id is not None:
+            query = query.where(schema.alert.c.session_id == session_id)
+        return self._rows(query)
+
+    def last_entry_id(self) -> int:
+        """The number of the newest entry, 0 if there is none."""
+        with self._reader.connect() as connection:
+            return connection.scalar(select(func.max(schema.entry.c.id))) or 0
+
+    def tallies(self) -> dict[str, int]:
+        """How often what was counted: messages refused by reason, repeats, gaps."""
+        return {row["name"]: row["count"] for row in self._rows(select(schema.tally))}
+
+    def quarantined(self, most: int = 100) -> list[dict[str, Any]]:
+        """The newest refused messages, newest first."""
+        columns = schema.quarantine.c
+        return self._rows(select(schema.quarantine).order_by(columns.id.desc()).limit(most))
+
+    def set_aside(self, reason: str, detail: str, what: bytes) -> None:
+        """Keep what a view refused, for a person to look at."""
+        row = {
+            "received_utc_ms": 0,
+            "topic": "",
+            "reason": reason,
+            "detail": detail,
+            "message": what[:QUARANTINE_MESSAGE_KEPT],
+        }
+        self.commit(Group(quarantined=[row], tally=Counter({f"refused {reason}": 1})), 0)
+
+    # ---- the outbox: a view's place in the ledger ----
+
+    def delivered(self, view: str) -> int:
+        """Up to which entry a view has been told."""
+        with self._reader.connect() as connection:
+            found = connection.scalar(
+                select(schema.outbox.c.delivered_entry).where(schema.outbox.c.view == view)
+            )
+        return found or 0
+
+    def deliver(self, view: str, entry_id: int) -> None:
+        """Note that a view has been told everything up to an entry."""
+        row = {"view": view, "delivered_entry": entry_id}
+        with self.engine.begin() as connection:
+            _upsert(connection, schema.outbox, ("view",), [row])
+
+    def _rows(self, query: Any) -> list[dict[str, Any]]:
+        with self._reader.connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+    def _entries(self, query: Any) -> Iterator[Entry]:
+        with self._reader.connect() as connection:
+            for row in connection.execute(query):
+                yield _entry(row)
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(
+        row.id,
+        row.kind,
+        row.pen,
+        row.epoch,
+        row.seq,
+        row.session_id,
+        row.committed_utc_ms,
+        row.body,
+    )
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin_sqlite
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout = 30000")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A reader's transaction must not take the writer's lock.
+    is_writer = connection.get_execution_options().get("is_writer", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writer else "BEGIN")
+
+
+def _migrate(engine: Engine) -> None:
+    # Alembic is slow to import; a ledger of the newest version needs only a look.
+    newest = "0001"
+    with engine.connect() as connection:
+        if inspect(connection).has_table("alembic_version"):
+            version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+            if version == newest:
+                return
+            if version is not None and version > newest:
+                raise LedgerError(
+                    f"the ledger has schema {version}, this program knows up to {newest}. "
+                    "Upgrade Needletrail."
+                )
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _append(connection: Connection, entries: list[NewEntry], now_utc_ms: int) -> int:
+    """Number, chain and insert; returns the id of the first one."""
+    table = schema.entry
+    last = connection.execute(
+        select(table.c.id, table.c.chain).order_by(table.c.id.desc()).limit(1)
+    ).first()
+    last_id, chain = (0, _FIRST_CHAIN) if last is None else (last.id, last.chain)
+    rows = []
+    for number, new in enumerate(entries, last_id + 1):
+        chain = link(
+            chain,
+            Entry(number, new.kind, new.pen, new.epoch, new.seq, new.session_id, now_utc_ms, new.body),
+        )
+        rows.append(
+            {
+                "id": number,
+                "kind": new.kind,
+                "pen": new.pen,
+                "epoch": new.epoch,
+                "seq": new.seq,
+                "session_id": new.session_id,
+                "committed_utc_ms": now_utc_ms,
+                "body": new.body,
+                "chain": chain,
+            }
+        )
+    if rows:
+        connection.execute(insert(table), rows)
+    return last_id + 1
+
+
+def link(before: bytes, entry: Entry) -> bytes:
+    """The chain value of an entry: SHA-256 over the one before, the entry's columns and its body."""
+    head = (
+        f"{entry.id}\n{entry.kind}\n{entry.pen}\n{entry.epoch}\n{entry.seq}\n"
+        f"{entry.session_id}\n{entry.committed_utc_ms}\n"
+    )
+    return hashlib.sha256(before + head.encode() + entry.body).digest()
+
+
+def _last_entry(connection: Connection, kind: str) -> Entry | None:
+    row = connection.execute(
+        select(schema.entry)
+        .where(schema.entry.c.kind == kind)
+        .order_by(schema.entry.c.id.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else _entry(row)
+
+
+def _enrol(
+    connection: Connection, pen_id: str, key: bytes, now_utc_ms: int, *, is_new_epoch: bool
+) -> int:
+    table = schema.pen_key
+    last = connection.execute(
+        select(table).where(table.c.pen == pen_id).order_by(table.c.epoch.desc()).limit(1)
+    ).first()
+    if last is not None and last.key == key and not is_new_epoch:
+        return int(last.epoch)
+    epoch = 1 if last is None else int(last.epoch) + 1
+    connection.execute(insert(table), [{"pen": pen_id, "epoch": epoch, "key": key}])
+    statement = {"pen": pen_id, "epoch": epoch, "key_sha256": hashlib.sha256(key).hexdigest()}
+    _append(connection, [NewEntry("enrolment", to_json(statement))], now_utc_ms)
+    return epoch
+
+
+def _write_sessions(connection: Connection, group: Group, first_id: int) -> None:
+    if group.sessions:
+        connection.execute(
+            insert(schema.session),
+            [row | {"opened_entry": first_id + row["opened_entry"]} for row in group.sessions],
+        )
+    for change in group.session_changes:
+        values = dict(change)
+        session_id = values.pop("session_id")
+        if "verdict_entry" in values:
+            values["verdict_entry"] += first_id
+        connection.execute(
+            update(schema.session).where(schema.session.c.session_id == session_id).values(values)
+        )
+    if group.alerts:
+        connection.execute(
+            insert(schema.alert),
+            [row | {"entry": first_id + row["entry"]} for row in group.alerts],
+        )
+    if group.shown:
+        connection.execute(
+            update(schema.alert)
+            .where(
+                schema.alert.c.session_id == bindparam("of_session"),
+                schema.alert.c.code == bindparam("of_code"),
+            )
+            .values(reached_pen=True),
+            [{"of_session": session_id, "of_code": code} for session_id, code in group.shown],
+        )
+
+
+def _compare_repeat(
+    connection: Connection, group: Group, repeat: tuple[str, int, int, str, bytes], now_utc_ms: int
+) -> dict[str, Any] | None:
+    """A record that came again. The same bytes: None. Other bytes: the quarantine's row."""
+    pen_id, epoch, seq, topic, message = repeat
+    table = schema.entry
+    known = connection.scalar(
+        select(table.c.body).where(table.c.pen == pen_id, table.c.epoch == epoch, table.c.seq == seq)
+    )
+    if known is None:  # its first copy is in this very group, or it was lost for ever
+        known = next(
+            (e.body for e in group.entries if (e.pen, e.epoch, e.seq) == (pen_id, epoch, seq)), None
+        )
+    if known is None or known == message:
+        return None
+    return {
+        "received_utc_ms": now_utc_ms,
+        "topic": topic,
+        "reason": "sequence_conflict",
+        "detail": f"record {seq} of epoch {epoch} is already in the ledger with other content",
+        "message": message,
+    }
+
+
+def _upsert(
+    connection: Connection, table: Any, keys: tuple[str, ...], rows: list[dict[str, Any]]
+) -> None:
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as upsert
+    else:
+        from sqlalchemy.dialects.sqlite import insert as upsert  # type: ignore[assignment]
+    statement = upsert(table)
+    changes = {column.name: statement.excluded[column.name] for column in table.columns}
+    for key in keys:
+        changes.pop(key)
+    connection.execute(statement.on_conflict_do_update(index_elements=list(keys), set_=changes), rows)
+
+
+def _count(connection: Connection, tally: Counter[str]) -> None:
+    table = schema.tally
+    for name, count in tally.items():
+        changed = connection.execute(
+            update(table).where(table.c.name == name).values(count=table.c.count + count)
+        )
+        if changed.rowcount == 0:
+            connection.execute(insert(table), [{"name": name, "count": count}])

@@ -1,0 +1,235 @@
+"""The running gateway: paho's network thread receives, a second thread commits and acknowledges.
+
+The network thread gives each message to the intake and sends alerts at once. Whatever has come in
+while the last commit was under way goes into the next one (group commit): alone, a message waits for
+one commit; under load, a hundred share it. Only then the pen gets its `ack` and the broker its PUBACK.
+If the disk refuses, the group is tried again and nothing is acknowledged meanwhile.
+"""
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import paho.mqtt.client as mqtt
+import structlog
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+from sqlalchemy.exc import OperationalError
+
+from needletrail_gateway.shell.influx import InfluxWriter
+from needletrail_gateway.shell.intake import Intake, Outgoing
+from needletrail_gateway.shell.ledger import Group, Ledger
+from needletrail_gateway.shell.settings import MqttSettings
+from needletrail_protocol import topics
+
+KEEPALIVE_S = 15
+SESSION_EXPIRY_S = 24 * 3600
+RECEIVE_MAXIMUM = 1_000
+_REGISTRY_CHECK_S = 1.0
+_COMMIT_RETRY_S = 1.0
+
+log = structlog.get_logger()
+
+
+class Service:
+    """One gateway process. run() returns when stop() was called, or raises what went wrong."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        ledger: Ledger,
+        settings: MqttSettings,
+        clock_utc_ms: Callable[[], int],
+        influx: InfluxWriter | None = None,
+    ) -> None:
+        self._intake = intake
+        self._ledger = ledger
+        self._settings = settings
+        self._clock_utc_ms = clock_utc_ms
+        self._influx = influx
+        self._lock = threading.Lock()  # around the intake and the list of unacknowledged messages
+        self._unacknowledged: list[tuple[int, int]] = []
+        self._work = threading.Event()
+        self._stopped = threading.Event()
+        self._client = self._make_client()
+
+    def _make_client(self) -> mqtt.Client:
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"needletrail-gateway-{self._intake.clinic}",
+            protocol=mqtt.MQTTv5,
+            manual_ack=True,
+        )
+        if self._settings.username is not None:
+            password = self._settings.password
+            client.username_pw_set(
+                self._settings.username, None if password is None else password.get_secret_value()
+            )
+        if self._settings.tls_ca is not None:
+            client.tls_set(ca_certs=str(self._settings.tls_ca))
+        client.reconnect_delay_set(1, 10)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        return client
+
+    # ---- the network thread ----
+
+    def _on_connect(
+        self,
+        client: mqtt.Client,
+        _userdata: object,
+        _flags: mqtt.ConnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            log.error("the broker refuses us", reason=str(reason))
+            return
+        with self._lock:
+            self._unacknowledged.clear()  # their numbers ended with the old connection
+        clinic = self._intake.clinic
+        options = SubscribeOptions(qos=1)
+        # "+" for the version: a pen that speaks another one shall be refused with a reason.
+        client.subscribe(
+            [(f"{topics.ROOT}/+/{clinic}/+/{channel}", options) for channel in topics.UPWARD]
+        )
+
+    def _on_subscribe(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        _mid: int,
+        reasons: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        if any(reason.is_failure for reason in reasons):
+            log.error("the broker refuses our subscription", reasons=[str(r) for r in reasons])
+            return
+        log.info("gateway ready", clinic=self._intake.clinic)
+        _notify_ready()
+
+    def _on_disconnect(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        _flags: mqtt.DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if not self._stopped.is_set():
+            log.warning("the broker is away", reason=str(reason))
+
+    def _on_message(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
+        with self._lock:
+            outgoing = self._intake.receive(message.topic, bytes(message.payload))
+            self._unacknowledged.append((message.mid, message.qos))
+        self._send(outgoing)
+        self._work.set()
+
+    def _send(self, outgoing: list[Outgoing]) -> None:
+        for sealed in outgoing:
+            self._client.publish(sealed.topic, sealed.message, qos=1)
+
+    # ---- the committing thread ----
+
+    def _commit_forever(self) -> None:
+        checked_s = time.monotonic()
+        while not self._stopped.is_set():
+            self._work.wait(_REGISTRY_CHECK_S)
+            self._work.clear()
+            self._commit_group()
+            if time.monotonic() - checked_s >= _REGISTRY_CHECK_S:
+                checked_s = time.monotonic()
+                self._take_up_registry()
+        self._commit_group()
+
+    def _commit_group(self) -> None:
+        with self._lock:
+            group, self._intake.group = self._intake.group, Group()
+            unacknowledged, self._unacknowledged = self._unacknowledged, []
+        if group.is_empty():
+            return
+        while True:
+            try:
+                self._ledger.commit(group, self._clock_utc_ms())
+                break
+            except OperationalError as error:
+                log.error("the ledger can not be written; trying again", error=str(error.orig))
+                if self._stopped.wait(_COMMIT_RETRY_S):
+                    return
+        self._send([self._intake.ack(pen, epoch, seq) for (pen, epoch), seq in group.acks.items()])
+        for mid, qos in unacknowledged:
+            self._client.ack(mid, qos)
+        if self._influx is not None:
+            self._influx.notice()
+
+    def _take_up_registry(self) -> None:
+        with self._lock:
+            if not self._intake.reload():
+                return
+            grants = self._intake.grants()
+        if self._influx is not None:
+            self._influx.maker.rules = self._intake.rules
+        log.info("registry taken up")
+        self._send(grants)
+
+    # ---- life ----
+
+    def run(self) -> None:
+        """Serve until stop(). OSError if the broker can not be reached at the start."""
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = SESSION_EXPIRY_S
+        properties.ReceiveMaximum = RECEIVE_MAXIMUM
+        # Without this, a busy committing thread keeps alerts waiting for up to 5 ms.
+        sys.setswitchinterval(0.0005)
+        self._client.connect(
+            self._settings.host,
+            self._settings.port,
+            keepalive=KEEPALIVE_S,
+            clean_start=False,
+            properties=properties,
+        )
+        failure: list[BaseException] = []
+
+        def commit() -> None:
+            try:
+                self._commit_forever()
+            except BaseException as error:
+                failure.append(error)
+                self._stopped.set()
+
+        committer = threading.Thread(target=commit, name="commit")
+        committer.start()
+        if self._influx is not None:
+            self._influx.start()
+        self._client.loop_start()
+        self._stopped.wait()
+        self._work.set()
+        committer.join()
+        self._client.disconnect()
+        self._client.loop_stop()
+        if self._influx is not None:
+            self._influx.stop()
+        if failure:
+            raise failure[0]
+
+    def stop(self) -> None:
+        """End run() after what is in hand has been committed."""
+        self._stopped.set()
+
+
+def _notify_ready() -> None:
+    """Tell whoever started us that we serve: systemd's protocol, sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.sendto(b"READY=1", "\0" + address[1:] if address[0] == "@" else address)
