@@ -28,7 +28,10 @@ _TAG_HEAD = b"\x58\x20"
 
 
 class MacKey:
-    """A pen's key of one epoch, with the two HMAC blocks (RFC 2104) prepared once."""
+    """A pen's key of one epoch, with the two HMAC blocks (RFC 2104) prepared once.
+
+    The first block goes on with the beginning of the MAC_structure, which is the same each time.
+    """
 
     def __init__(self, key: bytes, epoch: int) -> None:
         if len(key) != KEY_LENGTH:
@@ -37,15 +40,14 @@ class MacKey:
             raise ValueError("a key epoch is 1 to %d" % EPOCH_MAX)
         self.epoch = epoch
         padded = key + bytes(64 - KEY_LENGTH)
-        self._inner = bytes([byte ^ 0x36 for byte in padded])
-        self._outer = bytes([byte ^ 0x5C for byte in padded])
         self.protected = _protected(epoch)
+        self._inner = bytes([byte ^ 0x36 for byte in padded]) + b"\x84\x64MAC0"
+        self._inner += cbor.encode(self.protected)
+        self._outer = bytes([byte ^ 0x5C for byte in padded])
 
     def tag(self, external: bytes, payload: bytes) -> bytes:
         """HMAC-SHA-256 over the MAC_structure ["MAC0", protected, external, payload]."""
         digest = hashlib.sha256(self._inner)
-        digest.update(b"\x84\x64MAC0")
-        digest.update(cbor.encode(self.protected))
         digest.update(cbor.encode(external))
         digest.update(cbor.encode(payload))
         return hashlib.sha256(self._outer + digest.digest()).digest()

@@ -24,7 +24,7 @@ _VALUE_MAX = 1 << 32
 def encode_column(values: "Sequence[int]", offset: int, count: int) -> bytes:
     """Nibbles and exceptions of values[i] - offset for i in range(count).
 
-    `values` is anything indexed by integers. Differences must lie within 32 bits.
+    `values` is anything indexed by integers. ValueError if a difference is beyond 32 bits.
     """
     nibbles = bytearray((count + 1) // 2)
     exceptions = bytearray()
@@ -34,7 +34,10 @@ def encode_column(values: "Sequence[int]", offset: int, count: int) -> bytes:
             nibble = value + _ZERO
         else:
             nibble = _EXCEPTION
-            append_varint(exceptions, value << 1 if value >= 0 else (-value << 1) - 1)
+            zigzag = value << 1 if value >= 0 else (-value << 1) - 1
+            if zigzag >= _VALUE_MAX:
+                raise ValueError("a difference beyond 32 bits")
+            append_varint(exceptions, zigzag)
         nibbles[index >> 1] |= nibble if index & 1 else nibble << 4
     if count & 1:
         nibbles[-1] |= _ZERO

@@ -210,7 +210,8 @@ def encode_samples(
 
     times_ms[0] is the record's t_ms; the others may stray from t_ms + i * period_ms by any jitter.
     strokes[i] is the counter at reading i, strokes_before the counter before the first.
-    contact[i] is true while there is skin contact.
+    contact[i] is true while there is skin contact. ValueError if a reading is out of range or of
+    order: a record that the gateway refuses would keep all later ones from it.
     """
     t_ms = times_ms[0]
     base = dial[0]
@@ -224,6 +225,10 @@ def encode_samples(
     for index in range(count):
         steps[index] = strokes[index] - before
         before = strokes[index]
+        if steps[index] < 0 or not 0 <= dial[index] <= DIAL_MAX_COUNTS:
+            raise ValueError("reading %d: dial beyond 12 bits, or strokes run backwards" % index)
+        if index and times_ms[index] <= times_ms[index - 1]:
+            raise ValueError("reading %d is not in order of time" % index)
         stray = times_ms[index] - t_ms - index * period_ms
         if stray:
             jitter[index] = stray
@@ -234,6 +239,8 @@ def encode_samples(
             run = 0
         run += 1
     append_varint(runs, run)
+    if before > _U32 or times_ms[count - 1] > _T_MAX:
+        raise ValueError("a stroke counter or a time that no record can say")
     fields: "list[Any]" = [
         seq,
         t_ms,

@@ -40,7 +40,7 @@ from needletrail_gateway.shell.ledger import Ledger
 _REFRESH_S = 0.2
 _SPARKS = " ▁▂▃▄▅▆▇█"
 _TRACE_WIDTH = 48
-_TRACE_STEP = 10  # readings a column of the trace stands for
+_TRACE_STEP = 25  # readings a column of the trace stands for
 
 
 def run_demo(speed: float, keep: Path | None, console: Console) -> None:
@@ -52,7 +52,7 @@ def run_demo(speed: float, keep: Path | None, console: Console) -> None:
         tapes = _record_tapes(clinic, registry, folder)
         with House(folder, registry, folder / "ledger.sqlite") as house:
             morning = _Morning(house, tapes, speed)
-            view = _View(house.ledger, rules, len(morning.pens), sum(map(len, tapes.values())))
+            view = View(house.ledger, rules, sum(map(len, tapes.values())))
             morning.start()
             try:
                 with Live(view.picture(), console=console, refresh_per_second=8) as live:
@@ -142,16 +142,15 @@ class _Morning:
             raise self._failures[0]
 
 
-class _View:
+class View:
     """The picture of the morning, brought up to date from the ledger."""
 
-    def __init__(self, ledger: Ledger, rules: Rules, pens: int, tapes: int) -> None:
+    def __init__(self, ledger: Ledger, rules: Rules, tapes: int) -> None:
         self._ledger = ledger
         self._registry = rules.registry
         self._maker = PointMaker(ledger, rules)
         self._seen = 0
         self._tapes = tapes
-        self._pens = pens
         self._traces: dict[str, list[float]] = {}
         self._peaks: dict[str, float] = {}
 
@@ -169,7 +168,7 @@ class _View:
                     self._peaks[session_id] = max(deepest, self._peaks.get(session_id, 0.0))
 
     def picture(self) -> Group:
-        sessions = self._ledger.sessions()
+        sessions = sorted(self._ledger.sessions(), key=lambda row: row["started_utc_ms"] or 0)
         alerts: dict[str, list[str]] = {}
         for alert in self._ledger.alerts():
             mark = "⚑" if alert["reached_pen"] else "…"
@@ -193,7 +192,6 @@ class _View:
         limit_mm = row["limit_um"] / 1000
         peak_mm = self._peaks.get(session_id, 0.0)
         started = row["started_utc_ms"]
-        verdict = row["verdict"]
         return [
             "" if started is None else f"{utc(started):%H:%M:%S}",
             row["pen"],
@@ -201,10 +199,18 @@ class _View:
             _trace(self._traces.get(session_id, []), limit_mm),
             Text(f"{peak_mm:.2f} / {limit_mm:.2f}", "bold red" if peak_mm > limit_mm + 0.03 else ""),
             Text("\n".join(alerts), "red"),
-            Text("at work", "cyan")
-            if verdict is None
-            else Text(f"{MARKS[verdict]} {verdict}", COLOURS[verdict]),
+            self._verdict(row),
         ]
+
+    def _verdict(self, row: dict[str, Any]) -> Text:
+        statement = self._ledger.statement(row)
+        if statement is None:
+            return Text("at work", "cyan")
+        verdict = statement["verdict"]
+        said = Text(f"{MARKS[verdict]} {verdict}", COLOURS[verdict])
+        if verdict == "review":  # no alert says why
+            said.append("".join(f"\n{reason}" for reason in statement["reasons"]))
+        return said
 
     def _cartridges(self, sessions: list[dict[str, Any]]) -> Text:
         counts: dict[tuple[str, str], int] = {}
@@ -230,7 +236,7 @@ def _trace(depths: list[float], limit_mm: float) -> Text:
     for depth_mm in depths[-_TRACE_WIDTH:]:
         level = min(round(depth_mm / top_mm * (len(_SPARKS) - 1)), len(_SPARKS) - 1)
         spark = _SPARKS[max(level, 1)] if depth_mm > 0 else " "
-        trace.append(spark, "red" if depth_mm > limit_mm + 0.03 else "green")
+        trace.append(spark, "bold red" if depth_mm > limit_mm + 0.03 else "cyan")
     return trace
 
 

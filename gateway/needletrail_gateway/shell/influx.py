@@ -29,7 +29,7 @@ VIEW = "influx"
 BATCH_POINTS = 5_000
 _POLL_S = 0.5
 _RETRY_FIRST_S = 0.5
-_RETRY_MOST_S = 30.0
+_RETRY_MOST_S = 10.0
 _REFUSED_FOR_GOOD = (400, 413, 422)
 
 log = structlog.get_logger()
@@ -146,7 +146,7 @@ class InfluxWriter(threading.Thread):
                     wrote = self.drain_once(write)
                     retry_s = _RETRY_FIRST_S
                 except (HTTPError, OSError, ApiException) as error:
-                    log.warning("InfluxDB does not answer; the outbox waits", error=_first_line(error))
+                    log.warning("InfluxDB does not answer; the outbox waits", error=_said(error))
                     self._stopped.wait(retry_s)
                     retry_s = min(2 * retry_s, _RETRY_MOST_S)
                     continue
@@ -186,8 +186,8 @@ class InfluxWriter(threading.Thread):
             if error.status not in _REFUSED_FOR_GOOD:
                 raise
             if len(lines) == 1:
-                self._ledger.set_aside("influx_refused", _first_line(error), lines[0].encode())
-                log.error("InfluxDB refuses a point", error=_first_line(error))
+                self._ledger.set_aside("influx_refused", _said(error), lines[0].encode())
+                log.error("InfluxDB refuses a point", error=_said(error))
                 return
             half = len(lines) // 2
             self._write(write, lines[:half])
@@ -198,6 +198,9 @@ def _record(entry: Entry) -> messages.Message:
     return messages.decode_record(open_envelope(entry.body)[1])
 
 
-def _first_line(error: Exception) -> str:
-    body = getattr(error, "body", None)
-    return str(body or error).strip().splitlines()[0][:300] if str(body or error).strip() else ""
+def _said(error: Exception) -> str:
+    """What went wrong, in InfluxDB's own words if it had any."""
+    if not isinstance(error, ApiException) or not error.status:
+        return str(error)[:300]
+    body = error.body if isinstance(error.body, str) else ""
+    return f"HTTP {error.status} {error.reason}: {' '.join(body.split())[:300]}"

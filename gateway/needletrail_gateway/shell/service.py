@@ -73,7 +73,7 @@ class Service:
             )
         if self._settings.tls_ca is not None:
             client.tls_set(ca_certs=str(self._settings.tls_ca))
-        client.reconnect_delay_set(1, 10)
+        client.reconnect_delay_set(1, 5)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
