@@ -148,7 +148,7 @@ class Meter:
 
     After each step: `counts` (median dial reading), `is_motor_on`, `is_working`, `is_over`,
     `is_breach` (beyond the limit for at least 200 ms). `peak_counts` is the largest median while
-    working, -1 if there was no work.
+    working, -1 if there was no work. `over` is all time beyond the limit, however brief.
     """
 
     def __init__(self, lead: "list[int]", strokes: int, over_counts: int, keep_spans: bool) -> None:
@@ -165,6 +165,7 @@ class Meter:
         self.t_ms = -1
         self.passes = Intervals(PASS_BRIDGE_MS, PASS_LEAST_MS, keep_spans)
         self.breaches = Intervals(0, BREACH_LEAST_MS, keep_spans)
+        self.over = Intervals(0, 0, False)
         self.work = Intervals(0, 0, False)
 
     def step(self, t_ms: int, counts: int, strokes: int, is_contact: bool) -> None:
@@ -201,6 +202,7 @@ class Meter:
         self.passes.feed(t_ms, is_working)
         if is_over or self.is_over:
             self.breaches.feed(t_ms, is_over)
+            self.over.feed(t_ms, is_over)
             self.is_breach = is_over and self.breaches.open_ms(t_ms) > 0
         self.is_over = is_over
 
@@ -209,6 +211,7 @@ class Meter:
         if self.t_ms >= 0:
             self.passes.finish(self.t_ms)
             self.breaches.finish(self.t_ms)
+            self.over.finish(self.t_ms)
             self.work.finish(self.t_ms)
         self.is_working = self.is_over = self.is_breach = False
 
@@ -230,5 +233,6 @@ class Meter:
         self.work.feed(end_ms, False)
         self.passes.feed(end_ms, False)
         self.breaches.feed(end_ms, False)
+        self.over.feed(end_ms, False)
         self.is_working = self.is_over = self.is_breach = False
         self.longest_hole_ms = max(self.longest_hole_ms, t_ms - self.t_ms)

@@ -16,6 +16,9 @@ from needletrail_gateway.core.policy import Code, Outcome, Policy, Rule
 from needletrail_gateway.core.registry import Registry
 from needletrail_gateway.core.scope import Scope
 
+# A peak is the largest of many noisy medians: work at limit + tolerance shows up to this much more.
+PEAK_NOISE_UM = 10
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -89,10 +92,9 @@ def _depth_findings(facts: Facts, peak_um: int) -> set[Code]:
     scope = facts.scope
     if facts.breach_ms > 0:
         return {"DEPTH_EXCEEDED", *scope.findings_beyond}
-    # Beyond limit and tolerance, but too briefly for a breach: not to be called compliant unseen.
-    is_above = peak_um > scope.um + facts.tolerance_um
-    is_at_limit = not scope.inclusive and peak_um >= scope.um - facts.tolerance_um
-    return {"DEPTH_AT_LIMIT"} if is_above or is_at_limit else set()
+    reach_um = facts.tolerance_um + PEAK_NOISE_UM
+    is_at_limit = scope.um - facts.tolerance_um <= peak_um <= scope.um + reach_um
+    return {"DEPTH_AT_LIMIT"} if is_at_limit and not scope.inclusive else set()
 
 
 def _cartridge_findings(registry: Registry, facts: Facts) -> set[Code]:

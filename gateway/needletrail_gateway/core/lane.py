@@ -34,7 +34,10 @@ class Step:
 
 
 class Lane:
-    """The state of one pen in one key epoch: awaited number, boot, and the open session."""
+    """The state of one pen in one key epoch: awaited number, boot, and the open session.
+
+    last_session: the highest session number so far; numbers rise, so none names two sessions.
+    """
 
     def __init__(self, pen_id: str, epoch: int) -> None:
         self.pen_id = pen_id
@@ -43,6 +46,7 @@ class Lane:
         self.boot_utc_ms: int | None = None
         self.treatment: Treatment | None = None
         self.last_use_id: str | None = None
+        self.last_session = 0
 
     def lose(self, up_to_seq: int) -> None:
         """The records before `up_to_seq` are lost for ever: go on from there."""
@@ -109,6 +113,8 @@ class Lane:
         pen = rules.registry.find_pen(self.pen_id)
         if pen is None:
             raise ProtocolError(STATE_INVALID, "the pen has left the registry")
+        if record.session <= self.last_session:
+            raise ProtocolError(STATE_INVALID, f"session {record.session} was opened before")
         self._abandon(find_use, step)
         is_kept = record.cause == messages.OPENED_BY_BADGE
         treatment = Treatment(
@@ -122,6 +128,7 @@ class Lane:
         )
         self.treatment = treatment
         self.last_use_id = treatment.use_id
+        self.last_session = treatment.session
         step.opened = treatment
         step.alerts.extend(treatment.new_alerts(find_use))
 

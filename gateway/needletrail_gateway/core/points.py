@@ -4,9 +4,9 @@ Measurements, tags, fields and units stand in the tables below; writer, dashboar
 use these. A point is made from ledger entries alone, and the same entries always make the same
 points: writing one again changes nothing. Tags have few values (no session, no serial number).
 
-A timestamp is in nanoseconds: the milliseconds of the reading, plus the session's number modulo a
-million as nanoseconds. So two sessions with the same clock time (a clock set back, a tape played
-twice) never overwrite each other's points.
+A timestamp is in nanoseconds: the milliseconds of the reading, and below them the last three digits
+of the key epoch and of the session's number. So two sessions with the same clock time (a clock set
+back, a tape played twice) do not overwrite each other's points.
 """
 
 from collections.abc import Iterator, Mapping
@@ -60,9 +60,10 @@ class Point:
     time_ns: int
 
 
-def time_ns(utc_ms: int, session: int) -> int:
+def time_ns(utc_ms: int, session_id: str) -> int:
     """The timestamp of a moment in a session."""
-    return utc_ms * 1_000_000 + session % 1_000_000
+    _, epoch, session = session_id.rsplit("-", 2)
+    return utc_ms * 1_000_000 + int(epoch) % 1_000 * 1_000 + int(session) % 1_000
 
 
 def depth_points(clinic: str, treatment: Treatment, readings: Readings) -> Iterator[Point]:
@@ -71,6 +72,7 @@ def depth_points(clinic: str, treatment: Treatment, readings: Readings) -> Itera
     tags = (("clinic", clinic), ("pen", treatment.pen.id))
     calibration = treatment.pen.counts_to_depth()
     depths: dict[int, float | None] = {}
+    session_ns = time_ns(0, treatment.session_id)
     for t_ms, counts, strokes, is_contact in zip(
         readings.t_ms, readings.dial, readings.strokes, readings.contact, strict=True
     ):
@@ -91,7 +93,7 @@ def depth_points(clinic: str, treatment: Treatment, readings: Readings) -> Itera
                 ("working", meter.is_working),
                 ("session", treatment.session_id),
             ),
-            time_ns(utc_ms, treatment.session),
+            utc_ms * 1_000_000 + session_ns,
         )
 
 
@@ -100,12 +102,12 @@ def verdict_points(registry: Registry, statement: Mapping[str, Any]) -> Iterator
     boot_utc_ms = statement["boot_utc_ms"]
     if boot_utc_ms is None:
         return
-    session = int(statement["session_id"].rsplit("-", 1)[1])
-    start_ns = time_ns(boot_utc_ms + statement["started_t_ms"], session)
+    session_id = statement["session_id"]
+    start_ns = time_ns(boot_utc_ms + statement["started_t_ms"], session_id)
     clinic = ("clinic", registry.clinic.id)
     pen = ("pen", statement["pen"])
     person = ("practitioner", _practitioner(registry, statement["practitioner"]))
-    name = ("session", statement["session_id"])
+    name = ("session", session_id)
     yield Point(
         SESSION,
         (clinic, pen, person, ("verdict", statement["verdict"])),
@@ -128,7 +130,7 @@ def verdict_points(registry: Registry, statement: Mapping[str, Any]) -> Iterator
             PASS,
             (clinic, pen, person),
             (name, ("number", number), ("duration_ms", to_ms - from_ms)),
-            time_ns(boot_utc_ms + from_ms, session),
+            time_ns(boot_utc_ms + from_ms, session_id),
         )
     cartridge = statement["cartridge"]
     if cartridge is not None and statement["work_ms"] > 0:
@@ -155,12 +157,11 @@ def alert_point(clinic: str, pen_id: str, statement: Mapping[str, Any]) -> Point
     for name in ("limit_mm", "depth_mm"):
         if statement[name] is not None:
             fields.append((name, float(statement[name])))
-    session = int(statement["session_id"].rsplit("-", 1)[1])
     return Point(
         ALERT,
         (("clinic", clinic), ("pen", pen_id), ("code", statement["code"])),
         tuple(fields),
-        time_ns(statement["raised_utc_ms"], session),
+        time_ns(statement["raised_utc_ms"], statement["session_id"]),
     )
 
 

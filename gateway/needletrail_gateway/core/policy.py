@@ -10,7 +10,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from needletrail_gateway.core.registry import DepthMm, Identifier, Supervision, Text, Tier
+from needletrail_gateway.core.registry import (
+    DepthMm,
+    Identifier,
+    Supervision,
+    Text,
+    Tier,
+    check_distinct,
+    misplaced,
+)
 
 Outcome = Literal["compliant", "review", "violation"]
 
@@ -36,6 +44,9 @@ Code = Literal[
 ]
 
 Citations = Annotated[list[Annotated[str, Field(min_length=8)]], Field(min_length=1)]
+
+# With the pack's name it must fit the 64 bytes that a grant has for it.
+Version = Annotated[str, Field(pattern=r"^[!-~]{1,31}$")]
 
 
 class _Entry(BaseModel):
@@ -89,7 +100,7 @@ class Policy(_Entry):
     """A whole pack. `version` and `effective` name it in every verdict."""
 
     name: Identifier
-    version: Text
+    version: Version
     effective: date
     describes: Text
     without_badge: WithoutBadge
@@ -103,16 +114,20 @@ class Policy(_Entry):
     def _check(self) -> Self:
         self._tiers.update((tier.name, tier) for tier in self.tier)
         self._rules.update((rule.code, rule) for rule in self.rule)
-        if len(self._tiers) != len(self.tier) or len(self._rules) != len(self.rule):
-            raise ValueError("a tier or a rule is given twice")
+        check_distinct("tier", "name", [tier.name for tier in self.tier])
+        check_distinct("rule", "code", [rule.code for rule in self.rule])
         if self.without_badge.tier not in self._tiers:
-            raise ValueError(f"without_badge names a tier that is not given: {self.without_badge.tier}")
-        for tier in self.tier:
+            raise misplaced(
+                ("without_badge", "tier"), f"the pack has no tier {self.without_badge.tier}"
+            )
+        for index, tier in enumerate(self.tier):
             seen = [tier.name]
             following = tier.fallback
             while following is not None:
                 if following not in self._tiers or following in seen:
-                    raise ValueError(f"tier {tier.name}: fallback {following} leads nowhere")
+                    raise misplaced(
+                        ("tier", index, "fallback"), f"the fallback to {following} leads nowhere"
+                    )
                 seen.append(following)
                 following = self._tiers[following].fallback
         return self

@@ -6,7 +6,7 @@ millimetres in the document and in these models, and micrometres wherever one ca
 """
 
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,12 +17,15 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from needletrail_protocol.measure import Calibration
+from needletrail_protocol.measure import DIAL_MAX_COUNTS, Calibration
 from needletrail_protocol.topics import is_identifier
 
 Tier = Literal["home", "nano", "cosmetic", "medical", "radio-frequency"]
 Supervision = Literal["none", "documented", "on_premises"]
+
+DEPTH_MAX_MM = 20
 
 
 def _identifier(value: object) -> object:
@@ -32,7 +35,7 @@ def _identifier(value: object) -> object:
 
 
 def _gtin(value: object) -> object:
-    if not isinstance(value, str) or len(value) != 14 or not value.isdecimal():
+    if not isinstance(value, str) or len(value) != 14 or not set(value) <= set("0123456789"):
         raise ValueError("must be a GTIN of 14 digits, in quotes")
     weighted = sum(int(digit) * (3, 1)[index % 2] for index, digit in enumerate(value[:13]))
     if (10 - weighted % 10) % 10 != int(value[13]):
@@ -40,10 +43,35 @@ def _gtin(value: object) -> object:
     return value
 
 
+def _badge_id(value: object) -> object:
+    if not isinstance(value, str) or not 1 <= len(value) <= 64 or not _is_path_segment(value):
+        raise ValueError("must be 1 to 64 of the characters that a badge's link can carry")
+    return value
+
+
+def _is_path_segment(text: str) -> bool:
+    return all("!" <= character <= "~" and character not in "/\\" for character in text)
+
+
 Identifier = Annotated[str, BeforeValidator(_identifier)]
 Gtin = Annotated[str, BeforeValidator(_gtin)]
-DepthMm = Annotated[float, Field(ge=0, le=20)]
+BadgeId = Annotated[str, BeforeValidator(_badge_id)]
+DepthMm = Annotated[float, Field(ge=0, le=DEPTH_MAX_MM)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def misplaced(place: tuple[str | int, ...], message: str) -> PydanticCustomError:
+    """An error that concerns several places of a document; `place` is the one to look at."""
+    return PydanticCustomError("misplaced", "{message}", {"place": place, "message": message})
+
+
+def check_distinct(section: str, key: str, found: list[Any]) -> None:
+    """An error if two entries of [[section]] have the same key."""
+    seen: dict[Any, int] = {}
+    for index, one in enumerate(found):
+        if one in seen:
+            raise misplaced((section, index, key), f"entry {seen[one] + 1} has the same {key}")
+        seen[one] = index
 
 
 def um(mm: float) -> int:
@@ -67,7 +95,7 @@ class Clinic(_Entry):
 class Practitioner(_Entry):
     """A person and the permit they hold here. `max_mm` is a documented limit of their own."""
 
-    id: Text
+    id: BadgeId
     name: Text
     credential: Text
     license: Text
@@ -94,14 +122,19 @@ class Pen(_Entry):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self.counts_to_depth()
+        try:
+            deepest_um = self.counts_to_depth().depth_um(DIAL_MAX_COUNTS)
+        except ValueError as error:
+            raise misplaced(("calibration",), str(error)) from error
+        if deepest_um > um(DEPTH_MAX_MM):
+            raise misplaced(("calibration",), f"the dial would end beyond {DEPTH_MAX_MM} mm")
         if self.key is not None:
             try:
                 length = len(bytes.fromhex(self.key.get_secret_value()))
             except ValueError:
                 length = 0
             if length != 32:
-                raise ValueError("key must be 64 hexadecimal digits")
+                raise misplaced(("key",), "must be 64 hexadecimal digits")
         return self
 
     def counts_to_depth(self) -> Calibration:
@@ -147,25 +180,26 @@ class Registry(_Entry):
         self._pens.update((pen.id, pen) for pen in self.pen)
         self._products.update((product.gtin, product) for product in self.cartridge_product)
         self._lots.update(((lot.gtin, lot.lot), lot) for lot in self.cartridge_lot)
-        for name, found, distinct in (
-            ("practitioner", self.practitioner, self._people),
-            ("pen", self.pen, self._pens),
-            ("cartridge_product", self.cartridge_product, self._products),
-            ("cartridge_lot", self.cartridge_lot, self._lots),
-        ):
-            if len(found) != len(distinct):
-                raise ValueError(f"two entries of [[{name}]] have the same id")
-        for person in self.practitioner:
+        check_distinct("practitioner", "id", [person.id for person in self.practitioner])
+        check_distinct("pen", "id", [pen.id for pen in self.pen])
+        check_distinct("cartridge_product", "gtin", [one.gtin for one in self.cartridge_product])
+        check_distinct("cartridge_lot", "lot", [(lot.gtin, lot.lot) for lot in self.cartridge_lot])
+        for index, person in enumerate(self.practitioner):
             if person.supervisor is not None and person.supervisor not in self._people:
-                raise ValueError(
-                    f"practitioner {person.id}: supervisor {person.supervisor} is not registered"
+                raise misplaced(
+                    ("practitioner", index, "supervisor"),
+                    f"{person.supervisor} is not registered as a practitioner",
                 )
         director = self.clinic.medical_director
         if director is not None and director not in self._people:
-            raise ValueError(f"clinic: medical_director {director} is not registered")
-        for lot in self.cartridge_lot:
+            raise misplaced(
+                ("clinic", "medical_director"), f"{director} is not registered as a practitioner"
+            )
+        for index, lot in enumerate(self.cartridge_lot):
             if lot.gtin not in self._products:
-                raise ValueError(f"cartridge_lot {lot.lot}: no cartridge_product has GTIN {lot.gtin}")
+                raise misplaced(
+                    ("cartridge_lot", index, "gtin"), f"no cartridge_product has GTIN {lot.gtin}"
+                )
         return self
 
     def find_practitioner(self, practitioner_id: str) -> Practitioner | None:

@@ -61,6 +61,7 @@ def verdict_statement(treatment: Treatment, verdict: Verdict) -> dict[str, Any]:
         "tier": scope.tier,
         "pass_spans_ms": meter.passes.spans,
         "breach_spans_ms": meter.breaches.spans,
+        "over_limit_ms": meter.over.total_ms,
         "work_ms": meter.work.total_ms,
         "boot_utc_ms": treatment.boot_utc_ms,
         "started_t_ms": treatment.opened_t_ms,

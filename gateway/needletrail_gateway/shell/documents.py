@@ -71,8 +71,9 @@ def _read(path: Path, model: type[_Model]) -> _Model:
 
 
 def _complaint(path: Path, text: str, found: dict[str, Any]) -> str:
-    place = [str(part) for part in found["loc"]]
-    line = _line_of(text, found["loc"])
+    location = (*found["loc"], *found.get("ctx", {}).get("place", ()))
+    place = [str(part) for part in location]
+    line = _line_of(text, location)
     where = f"{path}:{line}" if line else str(path)
     what = ".".join(place)
     message = str(found["msg"]).removeprefix("Value error, ")
@@ -82,23 +83,27 @@ def _complaint(path: Path, text: str, found: dict[str, Any]) -> str:
 
 
 def _line_of(text: str, location: tuple[Any, ...]) -> int | None:
-    """The line of a key in a table or in the n-th [[table]], as well as plain text search can tell."""
-    lines = text.splitlines()
-    at = 0
-    if location and isinstance(location[0], str):
-        wanted = location[1] if len(location) > 1 and isinstance(location[1], int) else 0
+    """The line of a key, or else of its table, as well as plain text search can tell."""
+    lines = [line.split("#")[0].strip() for line in text.splitlines()]
+    at = -1
+    table = ""
+    for part, following in zip(location, (*location[1:], None), strict=True):
+        if isinstance(part, int):
+            continue
+        table = f"{table}.{part}".lstrip(".")
         heads = [
             number
-            for number, line in enumerate(lines)
-            if line.split("#")[0].strip() in (f"[[{location[0]}]]", f"[{location[0]}]")
+            for number in range(at + 1, len(lines))
+            if lines[number] in (f"[[{table}]]", f"[{table}]")
         ]
+        wanted = following if isinstance(following, int) else 0
         if wanted < len(heads):
             at = heads[wanted]
-    keys = [part for part in location if isinstance(part, str)]
-    for number in range(at, len(lines)):
-        name = lines[number].split("=")[0].strip()
-        if keys and name == keys[-1]:
-            return number + 1
-        if number > at and lines[number].startswith("["):
-            break
-    return at + 1 if at else None
+            continue
+        for number in range(at + 1, len(lines)):
+            if lines[number].startswith("["):
+                break
+            if lines[number].split("=")[0].strip() == part:
+                return number + 1
+        break
+    return at + 1 if at >= 0 else None

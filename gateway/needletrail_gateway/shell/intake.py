@@ -46,7 +46,10 @@ from needletrail_protocol.errors import (
     ProtocolError,
 )
 
+GRANT_MAX_LENGTH = 4_000  # the envelope takes the rest of a message's 4096 bytes
+GRANT_PERMITS = 200
 GRANT_LIFE_MS = 24 * 3600 * 1000
+GATEWAY_FAULT = "gateway_fault"  # in the quarantine: not the peer's mistake but ours
 LOOK_AGAIN_MS = 200
 _DAY_MS = 24 * 3600 * 1000
 
@@ -118,7 +121,10 @@ class Intake:
             return self._receive(topic, message)
         except ProtocolError as error:
             self._set_aside(topic, message, error.reason, error.detail)
-            return []
+        except Exception as error:  # a fault of ours must not stop the other pens
+            log.exception("fault in intake")
+            self._set_aside(topic, message, GATEWAY_FAULT, repr(error))
+        return []
 
     def _receive(self, topic: str, message: bytes) -> list[Outgoing]:
         known = self._topics.get(topic)
@@ -202,6 +208,10 @@ class Intake:
             step = lane.advance(record, self._rules, received_on, self._find_use)
         except ProtocolError as error:
             self._refuse(lane, topic, message, error)
+            return []
+        except Exception as error:  # the record is kept, its session goes to review, the pen goes on
+            log.exception("fault in judging")
+            self._refuse(lane, topic, message, ProtocolError(GATEWAY_FAULT, repr(error)))
             return []
         return self._store(lane, record, message, step)
 
@@ -508,8 +518,16 @@ def grant_payload(rules: Rules, pen_id: str, now_utc_ms: int) -> bytes:
         until_utc_ms = 0 if until is None else _end_of_day_utc_ms(until)
         permits.append([person.id, scope.um, until_utc_ms])
     nobody = decide(rules.policy, registry, pen, None, None, today)
-    policy = f"{rules.policy.name} {rules.policy.version}"
-    return messages.encode_grant((now_utc_ms, now_utc_ms + GRANT_LIFE_MS, policy, nobody.um, permits))
+    policy = f"{rules.policy.name} {rules.policy.version}"[:64]
+    while True:
+        held = permits[:GRANT_PERMITS]
+        payload = messages.encode_grant(
+            (now_utc_ms, now_utc_ms + GRANT_LIFE_MS, policy, nobody.um, held)
+        )
+        if len(held) == len(permits) and len(payload) <= GRANT_MAX_LENGTH:
+            return payload
+        left_out = permits.pop()
+        log.error("the grant is full; the pen will warn for this badge", practitioner=left_out[0])
 
 
 def _end_of_day_utc_ms(day: date) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import (
+    URL,
     Connection,
     Engine,
     bindparam,
@@ -25,6 +26,7 @@ from sqlalchemy import (
     func,
     insert,
     inspect,
+    make_url,
     select,
     update,
 )
@@ -113,23 +115,24 @@ class Ledger:
         LedgerError if the file can not be opened, is no database, or is from a newer version.
         """
         text = str(location)
-        url = text if "://" in text else f"sqlite:///{text}"
-        if url.startswith("sqlite:///"):
-            parent = Path(url.removeprefix("sqlite:///")).parent
-            if not parent.is_dir():
-                raise LedgerError(f"{text}: the folder {parent} does not exist. Create it first.")
-        engine = create_engine(url)
-        if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _configure_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
+        shown = text.rpartition("@")[2]  # a URL may hold a password
         try:
+            url = make_url(text) if "://" in text else URL.create("sqlite", database=text)
+            if url.get_backend_name() == "sqlite":
+                parent = Path(url.database or "").parent
+                if not parent.is_dir():
+                    raise LedgerError(f"the folder {parent} does not exist. Create it first.")
+            engine = create_engine(url)
+            if engine.dialect.name == "sqlite":
+                event.listen(engine, "connect", _configure_sqlite)
+                event.listen(engine, "begin", _begin_sqlite)
             _migrate(engine)
-        except LedgerError:
-            raise
+        except LedgerError as error:
+            raise LedgerError(f"{shown}: {error}") from error
         except Exception as error:
             cause = getattr(error, "orig", error)
             raise LedgerError(
-                f"{text}: this is not a ledger that can be used ({cause}). "
+                f"{shown}: this is not a ledger that can be used ({cause}). "
                 "Check the path, its permissions and the free space."
             ) from error
         return cls(engine)
@@ -258,6 +261,19 @@ class Ledger:
             raise LedgerError(f"the ledger has no session {session_id}")
         return found[0]
 
+    def last_session(self, pen_id: str, epoch: int) -> int:
+        """The number of the newest session in a key epoch, 0 if there is none."""
+        columns = schema.session.c
+        query = (
+            select(columns.session_id)
+            .where(columns.pen == pen_id, columns.epoch == epoch)
+            .order_by(columns.opened_entry.desc())
+            .limit(1)
+        )
+        with self._reader.connect() as connection:
+            found = connection.scalar(query)
+        return 0 if found is None else int(found.rsplit("-", 1)[1])
+
     def statement(self, session: Mapping[str, Any]) -> dict[str, Any] | None:
         """The verdict's statement on a row of sessions(), with its alerts; None while it is open."""
         if session["verdict_entry"] is None:
@@ -361,7 +377,10 @@ def _migrate(engine: Engine) -> None:
     # Alembic is slow to import; a ledger of the newest version needs only a look.
     newest = "0001"
     with engine.connect() as connection:
-        if inspect(connection).has_table("alembic_version"):
+        tables = inspect(connection).get_table_names()
+        if tables and "entry" not in tables:
+            raise LedgerError("this database belongs to something else. Name a file of its own.")
+        if "alembic_version" in tables:
             version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
             if version == newest:
                 return

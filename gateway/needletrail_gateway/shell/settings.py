@@ -34,7 +34,7 @@ class MqttSettings(_Section):
 class LedgerSettings(_Section):
     """Where the record is kept: a file (SQLite) or a database URL."""
 
-    location: str
+    location: str = Field(min_length=1)
 
 
 class PolicySettings(_Section):

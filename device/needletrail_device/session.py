@@ -1,0 +1,167 @@
+"""When a session opens and closes: one transition table, after h11's.
+
+Strategy: whatever happens to the pen is first named as one of a few events; TRANSITIONS then says
+what follows from it in each state. `Session` holds the state and what the tags said. Time is passed
+in, and what follows is returned as values, so that the whole life of a pen can be tested as a table.
+
+    CLOSED   no session; a cartridge of an earlier one may still be in the pen (idle close)
+    FRESH    a session that has not worked yet: another badge only replaces the practitioner
+    WORKED   motor on and contact was seen: another badge begins the next session
+    OFF      power is off, nothing follows any more
+
+Not here: readings, counting, records and their numbers (recorder), what a tag means (gateway).
+"""
+
+from needletrail_protocol import ndef
+from needletrail_protocol.measure import MOTOR_HOLD_MS
+from needletrail_protocol.messages import (
+    CLOSED_BY_BADGE,
+    CLOSED_BY_CARTRIDGE,
+    CLOSED_BY_IDLE,
+    CLOSED_BY_POWER_OFF,
+    CLOSED_BY_REMOVAL,
+    IDLE_CLOSE_MS,
+    OPENED_BY_BADGE,
+    OPENED_BY_CARTRIDGE,
+    OPENED_BY_MOTOR,
+)
+
+TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
+if TYPE_CHECKING:
+    from typing import Any
+
+CLOSED, FRESH, WORKED, OFF = 0, 1, 2, 3
+
+CARTRIDGE = 0  # a cartridge arrived; during a session: another one than the session's
+SAME_CARTRIDGE = 1  # the session's own tag was read again
+REMOVAL = 2
+BADGE = 3  # somebody else's badge
+SAME_BADGE = 4
+MOTOR = 5  # the motor started
+WORK = 6  # a reading with motor on and contact
+IDLE = 7  # the motor has been off for five minutes
+POWER_OFF = 8
+
+_NONE = 7
+
+
+def _row(state: int, close: "int | None", opening: "int | None", is_badge: bool) -> int:
+    """What follows from an event, in one small integer: the table costs a quarter of the heap so."""
+    close = _NONE if close is None else close
+    opening = _NONE if opening is None else opening
+    return state | close << 2 | opening << 5 | is_badge << 8
+
+
+# For each state and event: next state, close cause or None, open cause or None, record the badge.
+# What is not here cannot happen: ValueError.
+TRANSITIONS = {
+    CLOSED: {
+        CARTRIDGE: _row(FRESH, None, OPENED_BY_CARTRIDGE, False),
+        REMOVAL: _row(CLOSED, None, None, False),
+        BADGE: _row(CLOSED, None, None, False),
+        SAME_BADGE: _row(CLOSED, None, None, False),
+        MOTOR: _row(FRESH, None, OPENED_BY_MOTOR, False),
+        POWER_OFF: _row(OFF, None, None, False),
+    },
+    FRESH: {
+        CARTRIDGE: _row(FRESH, CLOSED_BY_CARTRIDGE, OPENED_BY_CARTRIDGE, False),
+        SAME_CARTRIDGE: _row(FRESH, None, None, False),
+        REMOVAL: _row(CLOSED, CLOSED_BY_REMOVAL, None, False),
+        BADGE: _row(FRESH, None, None, True),
+        SAME_BADGE: _row(FRESH, None, None, False),
+        WORK: _row(WORKED, None, None, False),
+        IDLE: _row(CLOSED, CLOSED_BY_IDLE, None, False),
+        POWER_OFF: _row(OFF, CLOSED_BY_POWER_OFF, None, False),
+    },
+    WORKED: {
+        CARTRIDGE: _row(FRESH, CLOSED_BY_CARTRIDGE, OPENED_BY_CARTRIDGE, False),
+        SAME_CARTRIDGE: _row(WORKED, None, None, False),
+        REMOVAL: _row(CLOSED, CLOSED_BY_REMOVAL, None, False),
+        BADGE: _row(FRESH, CLOSED_BY_BADGE, OPENED_BY_BADGE, False),
+        SAME_BADGE: _row(WORKED, None, None, False),
+        IDLE: _row(CLOSED, CLOSED_BY_IDLE, None, False),
+        POWER_OFF: _row(OFF, CLOSED_BY_POWER_OFF, None, False),
+    },
+    OFF: {},
+}
+
+
+class Session:
+    """State of the pen's session, its badge and cartridge (NDEF bytes as read, or None).
+
+    The methods return (close cause or None, open cause or None, record the badge).
+    """
+
+    def __init__(self) -> None:
+        self.state = CLOSED
+        self.badge: "bytes | None" = None
+        self.cartridge: "bytes | None" = None
+        self.idle_from_ms = 0  # when the motor last turned, or the session opened
+        self._stroke_ms = -1
+
+    def is_open(self) -> bool:
+        """True between open and close."""
+        return CLOSED < self.state < OFF
+
+    def happen(self, event: int, t_ms: int) -> "tuple[Any, Any, bool]":
+        """Apply an event; ValueError if it cannot happen in this state."""
+        row = TRANSITIONS[self.state].get(event)
+        if row is None:
+            raise ValueError("event %d in state %d" % (event, self.state))
+        self.state = row & 3
+        close, opening = row >> 2 & 7, row >> 5 & 7
+        if opening != _NONE:
+            self.idle_from_ms = t_ms
+        return (
+            None if close == _NONE else close,
+            None if opening == _NONE else opening,
+            row >> 8 == 1,
+        )
+
+    def cartridge_arrived(self, t_ms: int, tag: bytes) -> "tuple[Any, Any, bool]":
+        """A cartridge's tag was read."""
+        is_same = self.is_open() and tag == self.cartridge
+        self.cartridge = tag
+        return self.happen(SAME_CARTRIDGE if is_same else CARTRIDGE, t_ms)
+
+    def cartridge_removed(self, t_ms: int) -> "tuple[Any, Any, bool]":
+        """The cartridge's tag is gone."""
+        outcome = self.happen(REMOVAL, t_ms)
+        self.cartridge = None
+        return outcome
+
+    def badge_read(self, t_ms: int, tag: bytes) -> "tuple[Any, Any, bool]":
+        """A badge was read; it stays in force until another one is."""
+        if self.badge is not None and is_same_person(tag, self.badge):
+            return self.happen(SAME_BADGE, t_ms)
+        self.badge = tag
+        return self.happen(BADGE, t_ms)
+
+    def is_motor_start(self, t_ms: int, is_stroke: bool, is_contact: bool) -> bool:
+        """True if this reading, before a session, is the motor's start.
+
+        A motor that still runs out after a session's close is no start, unless it touches skin.
+        """
+        if not is_stroke:
+            return False
+        is_running = self._stroke_ms >= 0 and t_ms - self._stroke_ms <= MOTOR_HOLD_MS
+        self._stroke_ms = t_ms
+        return self.state == CLOSED and (is_contact or not is_running)
+
+    def stroke(self, t_ms: int) -> None:
+        """The motor turned during a session."""
+        self._stroke_ms = self.idle_from_ms = t_ms
+
+    def idle_close_ms(self, t_ms: int) -> int:
+        """When an open session became five idle minutes old, if by `t_ms` it has; else -1."""
+        if self.is_open() and t_ms - self.idle_from_ms >= IDLE_CLOSE_MS:
+            return self.idle_from_ms + IDLE_CLOSE_MS
+        return -1
+
+
+def is_same_person(tag: bytes, other: bytes) -> bool:
+    """True if two badges name the same practitioner; unreadable ones are compared by their bytes."""
+    if tag == other:
+        return True
+    name = ndef.badge_id(tag)
+    return name is not None and name == ndef.badge_id(other)
