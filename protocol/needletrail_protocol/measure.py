@@ -9,6 +9,10 @@ in order of time, and never looks back, so any split of a session into batches g
 Not here: what the limit is (judge, grant), where readings come from (device), who did it.
 """
 
+TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 MEDIAN_READINGS = 5
 MOTOR_HOLD_MS = 100  # the motor is on while its last stroke is no older than this
 READING_HOLD_MS = 100  # a reading says nothing about what comes later than this
@@ -156,6 +160,7 @@ class Meter:
         self._window = [0] * MEDIAN_READINGS
         self._at = -1
         self._stroke_ms = -1
+        self._one = ([0], [0], [0], [False])
         self.first_strokes = self.strokes = strokes
         self.over_counts = over_counts
         self.counts = self.peak_counts = -1
@@ -170,41 +175,106 @@ class Meter:
 
     def step(self, t_ms: int, counts: int, strokes: int, is_contact: bool) -> None:
         """One reading: time, dial counts, strokes since power-on, skin contact (debounced)."""
+        one = self._one
+        one[0][0] = t_ms
+        one[1][0] = counts
+        one[2][0] = strokes
+        one[3][0] = is_contact
+        self.steps(one[0], one[1], one[2], one[3], 1)
+
+    def steps(
+        self,
+        times_ms: "Sequence[int]",
+        dial: "Sequence[int]",
+        strokes: "Sequence[int]",
+        contact: "Sequence[bool]",
+        count: int,
+    ) -> None:
+        """The next `count` readings, in four parallel columns. The same as so many steps.
+
+        A median costs more than the rest together, and most of them change nothing: one that is not
+        above the peak so far. It can only be above if three of the five readings are.
+        """
+        if count == 0:
+            return
         window = self._window
-        if self._at < 0:  # before the first reading the dial stood where the lead says, or here
-            lead = self._lead
-            for index in range(MEDIAN_READINGS):
-                back = len(lead) - MEDIAN_READINGS + index
-                window[index] = lead[back] if back >= 0 else (lead[0] if lead else counts)
-            self._at = 0
-        elif t_ms - self.t_ms > READING_HOLD_MS:
-            self._hold_ended(t_ms)
-        window[self._at] = counts
-        self._at = self._at + 1 if self._at < MEDIAN_READINGS - 1 else 0
+        at = self._at
+        last_ms = self.t_ms
+        if at < 0:
+            self._begin(dial[0])
+            at = 0
+            last_ms = times_ms[0]
+        over_counts = self.over_counts
+        peak_counts = self.peak_counts
+        stroke_ms = self._stroke_ms
+        last_strokes = self.strokes
+        is_motor_on = self.is_motor_on
+        was_working = self.is_working
+        was_over = self.is_over
+        ceiling = peak_counts if peak_counts < over_counts else over_counts
+        above = 0
+        for counts in window:
+            if counts > ceiling:
+                above += 1
+        for index in range(count):
+            t_ms = times_ms[index]
+            counts = dial[index]
+            if t_ms - last_ms > READING_HOLD_MS:
+                self._hold_ended(last_ms, t_ms)
+                was_working = was_over = False
+            last_ms = t_ms
+            if window[at] > ceiling:
+                above -= 1
+            if counts > ceiling:
+                above += 1
+            window[at] = counts
+            at = at + 1 if at < MEDIAN_READINGS - 1 else 0
+            if strokes[index] > last_strokes:
+                last_strokes = strokes[index]
+                stroke_ms = t_ms
+                is_motor_on = True
+            elif is_motor_on and t_ms - stroke_ms > MOTOR_HOLD_MS:
+                is_motor_on = False
+            is_working = is_motor_on and contact[index]
+            if is_working != was_working:
+                was_working = is_working
+                self.passes.feed(t_ms, is_working)
+                self.work.feed(t_ms, is_working)
+            is_over = False
+            if is_working and above >= 3:
+                a, b, c, d, e = window
+                median = median_of_five(a, b, c, d, e)
+                is_over = median > over_counts
+                if median > peak_counts:
+                    peak_counts = median
+                    ceiling = peak_counts if peak_counts < over_counts else over_counts
+                    above = 0
+                    for counts in window:
+                        if counts > ceiling:
+                            above += 1
+            if is_over != was_over:
+                was_over = is_over
+                self.breaches.feed(t_ms, is_over)
+                self.over.feed(t_ms, is_over)
+        self._at = at
+        self.t_ms = last_ms
+        self.peak_counts = peak_counts
+        self._stroke_ms = stroke_ms
+        self.strokes = last_strokes
+        self.is_motor_on = is_motor_on
+        self.is_working = was_working
+        self.is_over = was_over
+        self.is_breach = was_over and self.breaches.open_ms(last_ms) > 0
+        self.samples += count
         a, b, c, d, e = window
-        median = counts if a == b == c == d == e else median_of_five(a, b, c, d, e)
-        self.counts = median
-        if strokes > self.strokes:
-            self.strokes = strokes
-            self._stroke_ms = t_ms
-            self.is_motor_on = True
-        elif self.is_motor_on and t_ms - self._stroke_ms > MOTOR_HOLD_MS:
-            self.is_motor_on = False
-        self.samples += 1
-        self.t_ms = t_ms
-        is_working = self.is_motor_on and is_contact
-        is_over = is_working and median > self.over_counts
-        if is_working and median > self.peak_counts:
-            self.peak_counts = median
-        if is_working or self.is_working:
-            self.work.feed(t_ms, is_working)
-        self.is_working = is_working
-        self.passes.feed(t_ms, is_working)
-        if is_over or self.is_over:
-            self.breaches.feed(t_ms, is_over)
-            self.over.feed(t_ms, is_over)
-            self.is_breach = is_over and self.breaches.open_ms(t_ms) > 0
-        self.is_over = is_over
+        self.counts = median_of_five(a, b, c, d, e)
+
+    def _begin(self, counts: int) -> None:
+        """Before the first reading the dial stood where the lead says, or where it is."""
+        lead = self._lead
+        for index in range(MEDIAN_READINGS):
+            back = len(lead) - MEDIAN_READINGS + index
+            self._window[index] = lead[back] if back >= 0 else (lead[0] if lead else counts)
 
     def finish(self) -> None:
         """The session is over, at its last reading: end what is still open."""
@@ -227,12 +297,11 @@ class Meter:
         """True once there was a working reading: a person was, or may have been, treated."""
         return self.peak_counts >= 0
 
-    def _hold_ended(self, t_ms: int) -> None:
+    def _hold_ended(self, last_ms: int, t_ms: int) -> None:
         """No reading for longer than a reading holds: what was so is not known to have gone on."""
-        end_ms = self.t_ms + READING_HOLD_MS
+        end_ms = last_ms + READING_HOLD_MS
         self.work.feed(end_ms, False)
         self.passes.feed(end_ms, False)
         self.breaches.feed(end_ms, False)
         self.over.feed(end_ms, False)
-        self.is_working = self.is_over = self.is_breach = False
-        self.longest_hole_ms = max(self.longest_hole_ms, t_ms - self.t_ms)
+        self.longest_hole_ms = max(self.longest_hole_ms, t_ms - last_ms)

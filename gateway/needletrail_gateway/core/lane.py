@@ -6,6 +6,7 @@ the batches and however often the gateway was restarted between them. A record t
 after the earlier ones changes nothing but leaves a mark: the session can not be better than review.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -58,7 +59,9 @@ class Lane:
         """The awaited record is authentic but can not be read: keep its place, mark the session."""
         self.lose(self.next_seq + 1)
 
-    def advance(self, record: Message, rules: Rules, received_on: date, find_use: FindUse) -> Step:
+    def advance(
+        self, record: Message, rules: Rules, received_on: Callable[[], date], find_use: FindUse
+    ) -> Step:
         """Take the awaited record.
 
         ProtocolError(state_invalid or payload_invalid) if it is impossible here; the lane is then
@@ -108,7 +111,12 @@ class Lane:
             step.alerts = treatment.new_alerts(find_use)
 
     def _open(
-        self, record: Message, rules: Rules, received_on: date, find_use: FindUse, step: Step
+        self,
+        record: Message,
+        rules: Rules,
+        received_on: Callable[[], date],
+        find_use: FindUse,
+        step: Step,
     ) -> None:
         pen = rules.registry.find_pen(self.pen_id)
         if pen is None:
@@ -123,7 +131,7 @@ class Lane:
             self.epoch,
             record,
             self.boot_utc_ms,
-            received_on,
+            received_on(),
             use_id=self.last_use_id if is_kept else None,
         )
         self.treatment = treatment

@@ -109,11 +109,9 @@ class Treatment:
 
     def read(self, readings: Readings) -> None:
         """The next readings, in order of time."""
-        step = self.meter.step
-        for t_ms, counts, strokes, is_contact in zip(
-            readings.t_ms, readings.dial, readings.strokes, readings.contact, strict=True
-        ):
-            step(t_ms, counts, strokes, is_contact)
+        self.meter.steps(
+            readings.t_ms, readings.dial, readings.strokes, readings.contact, len(readings.t_ms)
+        )
         self.last_t_ms = readings.t_ms[-1]
         if self._unattributed is not None:
             self._unattributed.append(readings)

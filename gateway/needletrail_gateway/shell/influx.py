@@ -46,6 +46,11 @@ class PointMaker:
         self._boots: dict[tuple[str, int], int | None] = {}
         self._treatments: dict[str, Treatment] = {}
 
+    def forget(self) -> None:
+        """The next entry need not follow the last one: what is needed is read from the ledger again."""
+        self._boots.clear()
+        self._treatments.clear()
+
     def points_of(self, entry: Entry) -> Iterator[points.Point]:
         """The points that one entry brings, perhaps none."""
         registry = self.rules.registry
@@ -155,6 +160,13 @@ class InfluxWriter(threading.Thread):
 
     def drain_once(self, write: Write) -> bool:
         """Write one batch and move the mark. False if there was nothing to write."""
+        try:
+            return self._drain(write)
+        except BaseException:
+            self.maker.forget()  # the same entries come again, and must not be counted on top
+            raise
+
+    def _drain(self, write: Write) -> bool:
         mark = self._ledger.delivered(VIEW)
         lines: list[str] = []
         last_id = mark

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -24,6 +25,7 @@ from needletrail_gateway.core.statement import alert_statement, verdict_statemen
 from needletrail_gateway.core.treatment import Alert, Rules, Treatment, session_name, utc
 from needletrail_gateway.shell.ledger import (
     QUARANTINE_MESSAGE_KEPT,
+    Entry,
     Group,
     Ledger,
     LedgerError,
@@ -158,6 +160,9 @@ class Intake:
         self._topics[topic] = (pen_id, channel)
         return pen_id, channel
 
+    def _today(self) -> date:
+        return utc(self._clock_utc_ms()).date()
+
     def _may_look_again(self) -> bool:
         """Whether the ledger may be asked for news: not for each message of a stranger."""
         now_utc_ms = self._clock_utc_ms()
@@ -203,9 +208,8 @@ class Intake:
             self.group.tally["refused sequence_gap"] += 1
             self._answer(lane)
             return []
-        received_on = utc(self._clock_utc_ms()).date()
         try:
-            step = lane.advance(record, self._rules, received_on, self._find_use)
+            step = lane.advance(record, self._rules, self._today, self._find_use)
         except ProtocolError as error:
             self._refuse(lane, topic, message, error)
             return []
@@ -389,6 +393,13 @@ class Intake:
     def _answer(self, lane: Lane) -> None:
         self.group.acks[lane.pen_id, lane.epoch] = lane.next_seq - 1
 
+    def answer_all(self) -> None:
+        """Tell every pen where its record stands, with the next group."""
+        for lane_id in self.pens():
+            lane = self._lanes.get(lane_id)
+            if lane is not None:
+                self._answer(lane)
+
     def ack(self, pen_id: str, epoch: int, seq: int) -> Outgoing:
         """The acknowledgement to send once the group that holds it is committed."""
         payload = messages.encode_ack(seq, self._clock_utc_ms())
@@ -493,7 +504,7 @@ class Intake:
             if record.kind == messages.OPEN and entry.session_id is not None:
                 row = self._ledger.session(entry.session_id)
                 rules = Rules(rules.policy, self._ledger.registry_at(row["registry_entry"]))
-            lane.advance(record, rules, utc(entry.committed_utc_ms).date(), self._find_use)
+            lane.advance(record, rules, partial(_day_of, entry), self._find_use)
         if lane.treatment is not None:
             raised = self._ledger.alerts(lane.treatment.session_id)
             lane.treatment.alerted.update(row["code"] for row in raised)
@@ -528,6 +539,10 @@ def grant_payload(rules: Rules, pen_id: str, now_utc_ms: int) -> bytes:
             return payload
         left_out = permits.pop()
         log.error("the grant is full; the pen will warn for this badge", practitioner=left_out[0])
+
+
+def _day_of(entry: Entry) -> date:
+    return utc(entry.committed_utc_ms).date()
 
 
 def _end_of_day_utc_ms(day: date) -> int:

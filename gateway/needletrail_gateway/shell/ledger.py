@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
+    Table,
     bindparam,
     create_engine,
     delete,
@@ -30,6 +32,8 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Compiled, Dialect
 
 from needletrail_gateway.core.registry import Registry
 from needletrail_gateway.shell import schema
@@ -39,6 +43,8 @@ from needletrail_protocol.messages import BOOT, decode_record
 QUARANTINE_KEPT = 10_000  # the newest so many; the tallies count all
 QUARANTINE_MESSAGE_KEPT = 4_096
 _FIRST_CHAIN = bytes(32)
+_INSERT_ENTRY = insert(schema.entry)
+_LAST_LINK = select(schema.entry.c.id, schema.entry.c.chain).order_by(schema.entry.c.id.desc()).limit(1)
 
 
 class LedgerError(Exception):
@@ -401,10 +407,7 @@ def _migrate(engine: Engine) -> None:
 
 def _append(connection: Connection, entries: list[NewEntry], now_utc_ms: int) -> int:
     """Number, chain and insert; returns the id of the first one."""
-    table = schema.entry
-    last = connection.execute(
-        select(table.c.id, table.c.chain).order_by(table.c.id.desc()).limit(1)
-    ).first()
+    last = connection.execute(_LAST_LINK).first()
     last_id, chain = (0, _FIRST_CHAIN) if last is None else (last.id, last.chain)
     rows = []
     for number, new in enumerate(entries, last_id + 1):
@@ -426,7 +429,7 @@ def _append(connection: Connection, entries: list[NewEntry], now_utc_ms: int) ->
             }
         )
     if rows:
-        connection.execute(insert(table), rows)
+        connection.execute(_INSERT_ENTRY, rows)
     return last_id + 1
 
 
@@ -521,24 +524,46 @@ def _compare_repeat(
 
 
 def _upsert(
-    connection: Connection, table: Any, keys: tuple[str, ...], rows: list[dict[str, Any]]
+    connection: Connection, table: Table, keys: tuple[str, ...], rows: list[dict[str, Any]]
 ) -> None:
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as upsert
-    else:
-        from sqlalchemy.dialects.sqlite import insert as upsert  # type: ignore[assignment]
-    statement = upsert(table)
-    changes = {column.name: statement.excluded[column.name] for column in table.columns}
-    for key in keys:
-        changes.pop(key)
-    connection.execute(statement.on_conflict_do_update(index_elements=list(keys), set_=changes), rows)
+    """Insert rows, or replace those with the same keys."""
+    _execute(connection, _upsert_statement(connection.dialect, table, keys), rows)
 
 
 def _count(connection: Connection, tally: Counter[str]) -> None:
+    if tally:
+        rows = [{"name": name, "count": count} for name, count in tally.items()]
+        _execute(connection, _count_statement(connection.dialect), rows)
+
+
+# SQLAlchemy compiles an upsert each time it runs, which costs more than running it: compile once.
+
+
+@cache
+def _upsert_statement(dialect: Dialect, table: Table, keys: tuple[str, ...]) -> Compiled:
+    statement = _dialect_insert(dialect, table)
+    others = [column.name for column in table.columns if column.name not in keys]
+    changes = {name: statement.excluded[name] for name in others}
+    upsert = statement.on_conflict_do_update(index_elements=list(keys), set_=changes)
+    return upsert.compile(dialect=dialect, column_keys=[*keys, *others])
+
+
+@cache
+def _count_statement(dialect: Dialect) -> Compiled:
     table = schema.tally
-    for name, count in tally.items():
-        changed = connection.execute(
-            update(table).where(table.c.name == name).values(count=table.c.count + count)
-        )
-        if changed.rowcount == 0:
-            connection.execute(insert(table), [{"name": name, "count": count}])
+    statement = _dialect_insert(dialect, table)
+    total = table.c.count + statement.excluded.count
+    upsert = statement.on_conflict_do_update(index_elements=["name"], set_={"count": total})
+    return upsert.compile(dialect=dialect, column_keys=["name", "count"])
+
+
+def _dialect_insert(dialect: Dialect, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return postgresql.insert(table) if dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def _execute(connection: Connection, compiled: Compiled, rows: list[dict[str, Any]]) -> None:
+    order = getattr(compiled, "positiontup", None)
+    parameters: list[Any] = (
+        rows if order is None else [tuple(row[key] for key in order) for row in rows]
+    )
+    connection.exec_driver_sql(str(compiled), parameters)

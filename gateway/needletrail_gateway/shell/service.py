@@ -1,9 +1,13 @@
 """The running gateway: paho's network thread receives, a second thread commits and acknowledges.
 
-The network thread gives each message to the intake and sends alerts at once. Whatever has come in
-while the last commit was under way goes into the next one (group commit): alone, a message waits for
-one commit; under load, a hundred share it. Only then the pen gets its `ack` and the broker its PUBACK.
-If the disk refuses, the group is tried again and nothing is acknowledged meanwhile.
+The network thread gives each message to the intake and sends alerts at once. What comes in within
+ten milliseconds, or while the last commit was under way, shares the next one (group commit): alone, a
+message waits for one commit; under load, a hundred share it. Only then the pen gets its `ack`. If the disk refuses,
+the group is tried again and nothing is acknowledged meanwhile.
+
+Between broker and gateway messages travel with QoS 0. A pen keeps each record until the `ack` and
+sends it again if none comes, and has only so many under way; MQTT's own acknowledgements would do
+both once more, at half the speed (docs/decisions/0008). Alerts and grants go down with QoS 1.
 """
 
 import os
@@ -16,10 +20,8 @@ from collections.abc import Callable
 import paho.mqtt.client as mqtt
 import structlog
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 from sqlalchemy.exc import OperationalError
 
 from needletrail_gateway.shell.influx import InfluxWriter
@@ -29,10 +31,12 @@ from needletrail_gateway.shell.settings import MqttSettings
 from needletrail_protocol import topics
 
 KEEPALIVE_S = 15
-SESSION_EXPIRY_S = 24 * 3600
-RECEIVE_MAXIMUM = 1_000
+_QOS_UP = 0
+_QOS_ACK = 0  # one that is lost is asked for again
+_QOS_DOWN = 1
 _REGISTRY_CHECK_S = 1.0
 _COMMIT_RETRY_S = 1.0
+_GATHER_S = 0.01  # a commit costs as much as thirty messages: let some more come first
 
 log = structlog.get_logger()
 
@@ -53,8 +57,7 @@ class Service:
         self._settings = settings
         self._clock_utc_ms = clock_utc_ms
         self._influx = influx
-        self._lock = threading.Lock()  # around the intake and the list of unacknowledged messages
-        self._unacknowledged: list[tuple[int, int]] = []
+        self._lock = threading.Lock()  # around the intake
         self._work = threading.Event()
         self._stopped = threading.Event()
         self._client = self._make_client()
@@ -63,8 +66,7 @@ class Service:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"needletrail-gateway-{self._intake.clinic}",
-            protocol=mqtt.MQTTv5,
-            manual_ack=True,
+            protocol=mqtt.MQTTv311,
         )
         if self._settings.username is not None:
             password = self._settings.password
@@ -93,13 +95,10 @@ class Service:
         if reason.is_failure:
             log.error("the broker refuses us", reason=str(reason))
             return
-        with self._lock:
-            self._unacknowledged.clear()  # their numbers ended with the old connection
         clinic = self._intake.clinic
-        options = SubscribeOptions(qos=1)
         # "+" for the version: a pen that speaks another one shall be refused with a reason.
         client.subscribe(
-            [(f"{topics.ROOT}/+/{clinic}/+/{channel}", options) for channel in topics.UPWARD]
+            [(f"{topics.ROOT}/+/{clinic}/+/{channel}", _QOS_UP) for channel in topics.UPWARD]
         )
 
     def _on_subscribe(
@@ -113,6 +112,9 @@ class Service:
         if any(reason.is_failure for reason in reasons):
             log.error("the broker refuses our subscription", reasons=[str(r) for r in reasons])
             return
+        with self._lock:
+            self._intake.answer_all()  # whoever waits for an answer need not ask again
+        self._work.set()
         log.info("gateway ready", clinic=self._intake.clinic)
         _notify_ready()
 
@@ -128,22 +130,27 @@ class Service:
             log.warning("the broker is away", reason=str(reason))
 
     def _on_message(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            log.warning("a topic that is not UTF-8")
+            return
         with self._lock:
-            outgoing = self._intake.receive(message.topic, bytes(message.payload))
-            self._unacknowledged.append((message.mid, message.qos))
-        self._send(outgoing)
+            outgoing = self._intake.receive(topic, bytes(message.payload))
+        self._send(outgoing, _QOS_DOWN)
         self._work.set()
 
-    def _send(self, outgoing: list[Outgoing]) -> None:
+    def _send(self, outgoing: list[Outgoing], qos: int) -> None:
         for sealed in outgoing:
-            self._client.publish(sealed.topic, sealed.message, qos=1)
+            self._client.publish(sealed.topic, sealed.message, qos=qos)
 
     # ---- the committing thread ----
 
     def _commit_forever(self) -> None:
         checked_s = time.monotonic()
         while not self._stopped.is_set():
-            self._work.wait(_REGISTRY_CHECK_S)
+            if self._work.wait(_REGISTRY_CHECK_S):
+                self._stopped.wait(_GATHER_S)
             self._work.clear()
             self._commit_group()
             if time.monotonic() - checked_s >= _REGISTRY_CHECK_S:
@@ -154,7 +161,6 @@ class Service:
     def _commit_group(self) -> None:
         with self._lock:
             group, self._intake.group = self._intake.group, Group()
-            unacknowledged, self._unacknowledged = self._unacknowledged, []
         if group.is_empty():
             return
         while True:
@@ -165,9 +171,8 @@ class Service:
                 log.error("the ledger can not be written; trying again", error=str(error.orig))
                 if self._stopped.wait(_COMMIT_RETRY_S):
                     return
-        self._send([self._intake.ack(pen, epoch, seq) for (pen, epoch), seq in group.acks.items()])
-        for mid, qos in unacknowledged:
-            self._client.ack(mid, qos)
+        acks = [self._intake.ack(pen, epoch, seq) for (pen, epoch), seq in group.acks.items()]
+        self._send(acks, _QOS_ACK)
         if self._influx is not None:
             self._influx.notice()
 
@@ -179,23 +184,18 @@ class Service:
         if self._influx is not None:
             self._influx.maker.rules = self._intake.rules
         log.info("registry taken up")
-        self._send(grants)
+        self._send(grants, _QOS_DOWN)
 
     # ---- life ----
 
     def run(self) -> None:
         """Serve until stop(). OSError if the broker can not be reached at the start."""
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = SESSION_EXPIRY_S
-        properties.ReceiveMaximum = RECEIVE_MAXIMUM
         # Without this, a busy committing thread keeps alerts waiting for up to 5 ms.
         sys.setswitchinterval(0.0005)
         self._client.connect(
             self._settings.host,
             self._settings.port,
             keepalive=KEEPALIVE_S,
-            clean_start=False,
-            properties=properties,
         )
         failure: list[BaseException] = []
 

@@ -1,0 +1,1 @@
+"""What the benchmarks share: pens with records of real tapes, load, peers, and printing."""
