@@ -51,7 +51,7 @@ class NoGrant:
 
     issued_utc_ms = None
 
-    def limit_um(self, _badge: bytes | None) -> None:
+    def limit_um(self, *_asked: object) -> None:
         return None
 
 

@@ -2,8 +2,8 @@
 
 `RecordLoad` is a number of pens that empty their journals: each keeps a window of records under way
 beyond the gateway's last durable acknowledgement, and goes back to it after two silent seconds, as the
-firmware does. `PlainLoad` sends messages that nobody but the broker
-acknowledges. Both wait, connected and subscribed, until go() is called.
+firmware does. `LiveLoad` is pens at work, a record a second each. `PlainLoad` sends messages that
+nobody but the broker acknowledges. All wait, connected and subscribed, until go() is called.
 """
 
 import selectors

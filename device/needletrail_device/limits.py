@@ -55,7 +55,7 @@ class Limits:
 
     def _take(self, message: bytes) -> bool:
         payload = unseal(self._key, self._external, message)
-        grant, _ = read_grant(payload, None)
+        grant = read_grant(payload, None)[0]
         if self.issued_utc_ms is not None and grant.issued_utc_ms <= self.issued_utc_ms:
             return False
         self._payload = payload
@@ -67,47 +67,59 @@ class Limits:
         """True if there is a grant and its time is over."""
         return self.expires_utc_ms is not None and utc_ms >= self.expires_utc_ms
 
-    def limit_um(self, badge: "bytes | None") -> "int | None":
-        """The limit for the practitioner of this badge (NDEF bytes); None without a grant."""
+    def limit_um(self, badge: "bytes | None", utc_ms: "int | None" = None) -> "int | None":
+        """The limit for the practitioner of this badge (NDEF bytes); None without a grant.
+
+        A permit that has run out by the pen's clock allows nothing. Without a clock (`utc_ms` None)
+        the pen can not know, and takes the permit as good.
+        """
         if self.issued_utc_ms is None:
             return None
-        grant, limit_um = read_grant(self._payload, ndef.badge_id(badge) if badge else None)
+        name = ndef.badge_id(badge) if badge else None
+        grant, limit_um, until_utc_ms = read_grant(self._payload, name)
         if badge is None:
             return grant.nobody_um
+        if until_utc_ms is not None and utc_ms is not None and utc_ms >= until_utc_ms:
+            return 0
         return limit_um
 
 
-def read_grant(payload: bytes, name: "str | None") -> "tuple[Any, int]":
-    """(the grant without its permits, the limit of badge id `name`: 0 if it has no permit).
+def read_grant(payload: bytes, name: "str | None") -> "tuple[Any, int, int | None]":
+    """(the grant without its permits, limit and end of the permit of badge id `name`).
+
+    The limit is 0 if there is no permit; the end is None if there is none.
 
     Reads what messages.decode_grant reads, and refuses what that refuses.
     """
     elements, begin = _array(payload, 0)
     at = begin
     for _ in range(4):
-        at = cbor._decode_at(payload, at, 1)[1]
+        at = cbor.decode_at(payload, at, 1)[1]
     grant = messages.decode_grant(b"\x85" + payload[begin:at] + b"\x80")
     count, at = _array(payload, at)
     if elements < 5 or count > _PERMITS_MAX:
         raise ProtocolError(PAYLOAD_INVALID, "not a grant")
     limit_um = -1
+    until_utc_ms = None
     for _ in range(count):
-        permit, at = cbor._decode_at(payload, at, 2)
+        permit, at = cbor.decode_at(payload, at, 2)
         if (
             not isinstance(permit, list)
             or len(permit) < 2
             or not isinstance(permit[0], str)
             or type(permit[1]) is not int
             or not 0 <= permit[1] <= _UM_MAX
+            or (len(permit) > 2 and type(permit[2]) is not int)
         ):
             raise ProtocolError(PAYLOAD_INVALID, "a permit is not [badge id, limit_um]")
         if limit_um < 0 and permit[0] == name:
             limit_um = permit[1]
+            until_utc_ms = permit[2] if len(permit) > 2 else None
     for _ in range(elements - 5):
-        at = cbor._decode_at(payload, at, 1)[1]
+        at = cbor.decode_at(payload, at, 1)[1]
     if at != len(payload):
         raise ProtocolError(PAYLOAD_INVALID, "bytes after the grant")
-    return grant, max(limit_um, 0)
+    return grant, max(limit_um, 0), until_utc_ms
 
 
 def _array(payload: bytes, at: int) -> "tuple[int, int]":

@@ -59,10 +59,12 @@ class Recorder:
         self._lead_count = 0
         self._strokes = 0  # the counter at the last reading
         self.t_ms = 0  # of the last reading
+        self._boot_utc_ms: "int | None" = None
         self.written = 0  # records since power-on
 
     def boot(self, utc_ms: "int | None", board: str) -> None:
         """The first record of a power-on: it fixes UTC for t_ms = 0."""
+        self._boot_utc_ms = utc_ms
         self._append(messages.BOOT, 0, (self._journal.boot, utc_ms, FIRMWARE, board))
 
     def begin(self, strokes: int) -> None:
@@ -209,7 +211,9 @@ class Recorder:
         self._tell("breach", ("session", session), ("limit_um", limit_um), ("depth_um", depth_um))
 
     def _over_counts(self) -> int:
-        self._limit_um = self._limits.limit_um(self._session.badge)
+        boot_utc_ms = self._boot_utc_ms
+        utc_ms = None if boot_utc_ms is None else boot_utc_ms + self.t_ms
+        self._limit_um = self._limits.limit_um(self._session.badge, utc_ms)
         if self._limit_um is None:
             return DIAL_MAX_COUNTS
         return self._calibration.highest_counts(self._limit_um + self._tolerance_um)

@@ -51,7 +51,7 @@ def encode(item: object) -> bytes:
 
 def decode(data: bytes) -> object:
     """The one item in `data`; ProtocolError(payload_malformed) on anything not deterministic."""
-    item, end = _decode_at(data, 0, 0)
+    item, end = decode_at(data, 0, 0)
     if end != len(data):
         raise ProtocolError(PAYLOAD_MALFORMED, "%d bytes after the message" % (len(data) - end))
     return item
@@ -76,7 +76,8 @@ def _is_strict(text: str, encoded: bytes) -> bool:
     return "".join([chr(ord(character)) for character in text]).encode() == encoded
 
 
-def _decode_at(data: bytes, at: int, depth: int) -> tuple[object, int]:
+def decode_at(data: bytes, at: int, depth: int) -> tuple[object, int]:
+    """(the item that begins at `at`, where it ends); `depth` arrays are open around it."""
     if at >= len(data):
         raise ProtocolError(PAYLOAD_MALFORMED, "it ends in the middle")
     first = data[at]
@@ -119,7 +120,7 @@ def _decode_at(data: bytes, at: int, depth: int) -> tuple[object, int]:
             raise ProtocolError(PAYLOAD_MALFORMED, "it ends in the middle")
         items = []
         for _ in range(value):
-            item, at = _decode_at(data, at, depth + 1)
+            item, at = decode_at(data, at, depth + 1)
             items.append(item)
         return items, at
     raise ProtocolError(PAYLOAD_MALFORMED, "a map or a tag, which no message uses")

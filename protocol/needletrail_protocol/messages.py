@@ -134,7 +134,7 @@ _GRANT_FIELDS = (
     ("expires_utc_ms", int, 0, _UTC_MAX, False),
     ("policy", str, 1, 64, False),
     ("nobody_um", int, 0, _UM_MAX, False),  # limit while no badge was read
-    ("permits", list, 0, 200, False),  # of [badge id, limit_um]
+    ("permits", list, 0, 200, False),  # of [badge id, limit_um, until_utc_ms]
 )
 _ALERT_FIELDS = (
     ("session", int, 1, _U32, False),
@@ -186,7 +186,7 @@ def encode_grant(fields: "Sequence[Any]") -> bytes:
     """Payload of a grant: issued_utc_ms, expires_utc_ms, policy, nobody_um, permits."""
     payload = _encode(_GRANT_FIELDS, fields, [])
     if not _are_permits(fields[4]):
-        raise ValueError("a permit is not [badge id, limit_um]")
+        raise ValueError("a permit is not [badge id, limit_um, until_utc_ms]")
     return payload
 
 
@@ -357,7 +357,7 @@ def decode_grant(payload: bytes) -> Message:
     """A grant; ProtocolError otherwise."""
     grant = _decode(_GRANT_FIELDS, cbor.decode(payload), 0, Message(0))
     if not _are_permits(grant.permits):
-        raise ProtocolError(PAYLOAD_INVALID, "a permit is not [badge id, limit_um]")
+        raise ProtocolError(PAYLOAD_INVALID, "a permit is not [badge id, limit_um, until_utc_ms]")
     return grant
 
 
@@ -381,6 +381,7 @@ def _are_permits(permits: "Sequence[Any]") -> bool:
             or type(permit[0]) is not str
             or type(permit[1]) is not int
             or not 0 <= permit[1] <= _UM_MAX
+            or (len(permit) > 2 and (type(permit[2]) is not int or not 0 <= permit[2] <= _UTC_MAX))
         ):
             return False
     return True

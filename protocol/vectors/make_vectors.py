@@ -345,10 +345,15 @@ def valid_vectors():
             [UTC, UTC + 86_400_000, "cosmetic-2026.1", 0, [["b-0042", 500], ["b-0043", 2500]]],
         ),
         "grant-nobody": valid("no permit", "grant", [UTC, UTC + 1, "p", 250, []]),
-        "grant-longer-permit": valid(
-            "a permit of a later minor version; its third element is ignored",
+        "grant-permit-until": valid(
+            "a permit with its end",
             "grant",
-            [UTC, UTC + 1, "p", 250, [["b-0042", 500, None]]],
+            [UTC, UTC + 1, "p", 250, [["b-0042", 500, UTC + 1000]]],
+        ),
+        "grant-longer-permit": valid(
+            "a permit of a later minor version; its fourth element is ignored",
+            "grant",
+            [UTC, UTC + 1, "p", 250, [["b-0042", 500, UTC, None]]],
         ),
         "alert": valid("depth beyond a limit", "alert", [1, "DEPTH_EXCEEDED", 3000, 500, 720]),
         "alert-no-depth": valid(
@@ -910,6 +915,8 @@ def invalid_shapes():
         "text": ("a permit that is text", "b-0042"),
         "empty": ("an empty permit", []),
         "short": ("a permit without a limit", ["b-0042"]),
+        "until-text": ("an end that is text", ["b-0042", 500, "soon"]),
+        "until-negative": ("an end before 1970", ["b-0042", 500, -1]),
         "id-bytes": ("a badge id as bytes", [b"b-0042", 500]),
         "id-null": ("a badge id that is null", [None, 500]),
         "limit-null": ("a limit that is null", ["b-0042", None]),

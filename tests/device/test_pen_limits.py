@@ -33,6 +33,16 @@ def test_known_unknown_unreadable_and_nobody():
     assert limits.limit_um(None) == 30
 
 
+def test_a_permit_ends_by_the_pens_own_clock():
+    limits = limits_in(MemoryFolder())
+    assert limits.offer(grant_message(permits=(("est-01", 500, 1000), ("md-01", 2500))))
+    assert limits.limit_um(BADGE_1, 999) == 500
+    assert limits.limit_um(BADGE_1, 1000) == 0
+    assert limits.limit_um(BADGE_1, None) == 500
+    with raises(ValueError):
+        grant_message(permits=(("est-01", 500, "soon"),))
+
+
 def test_it_survives_power_off():
     folder = MemoryFolder()
     assert limits_in(folder).offer(grant_message(issued=5, expires=50))

@@ -1,0 +1,1 @@
+"""Everything together, on real parts: firmware, broker, gateway, InfluxDB."""

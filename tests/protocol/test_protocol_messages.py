@@ -118,8 +118,8 @@ def test_later_elements_are_ignored():
             items = extended([kind], *extended(fields, 1, "later", [None]))
             assert messages.decode_record(cbor.encode(items)).seq == fields[0]
     assert messages.decode_ack(cbor.encode([1, 2, 3])).seq == 1
-    grant = messages.decode_grant(cbor.encode([1, 2, "p", 0, [["a", 1, "later"]], "later"]))
-    assert grant.permits[0][:2] == ["a", 1]
+    grant = messages.decode_grant(cbor.encode([1, 2, "p", 0, [["a", 1, 2, "later"]], "later"]))
+    assert grant.permits[0][:3] == ["a", 1, 2]
 
 
 def test_an_unknown_kind_has_its_own_reason():

@@ -15,6 +15,7 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
+from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
 from needletrail_gateway.core import points
@@ -150,8 +151,8 @@ class InfluxWriter(threading.Thread):
                 try:
                     wrote = self.drain_once(write)
                     retry_s = _RETRY_FIRST_S
-                except (HTTPError, OSError, ApiException) as error:
-                    log.warning("InfluxDB does not answer; the outbox waits", error=_said(error))
+                except (HTTPError, OSError, ApiException, SQLAlchemyError) as error:
+                    log.warning("InfluxDB can not be told; the outbox waits", error=_said(error))
                     self._stopped.wait(retry_s)
                     retry_s = min(2 * retry_s, _RETRY_MOST_S)
                     continue

@@ -23,6 +23,7 @@ from needletrail_gateway.core.policy import Policy
 from needletrail_gateway.core.scope import decide, decide_for
 from needletrail_gateway.core.statement import alert_statement, verdict_statement
 from needletrail_gateway.core.treatment import Alert, Rules, Treatment, session_name, utc
+from needletrail_gateway.shell.documents import DocumentError
 from needletrail_gateway.shell.ledger import (
     QUARANTINE_MESSAGE_KEPT,
     Entry,
@@ -92,6 +93,7 @@ class Intake:
         self._opened_seq: dict[tuple[str, int], int] = {}
         self._uses: defaultdict[tuple[str, str], list[_Use]] = defaultdict(list)
         self._looked_utc_ms = 0
+        self._unusable_entry: int | None = None
         self._load_registry()
         self._load_uses()
         for row in ledger.lanes():
@@ -111,6 +113,8 @@ class Intake:
         """(pen, newest key epoch) of every pen of the registry that has a key."""
         newest: dict[str, int] = {}
         for pen_id, epoch in self._keys:
+            if self._rules.registry.find_pen(pen_id) is None:
+                continue  # it has left the clinic
             newest[pen_id] = max(epoch, newest.get(pen_id, 0))
         return sorted(newest.items())
 
@@ -427,7 +431,14 @@ class Intake:
         found = self._ledger.registry()
         if found is None or (found[0] == self._registry_entry and self._keys.keys() == keys.keys()):
             return False
-        self._load_registry()
+        if found[0] == self._unusable_entry:
+            return False
+        try:
+            self._load_registry()
+        except DocumentError as error:
+            self._unusable_entry = found[0]
+            log.error("the new registry can not be used; the old one stays", error=str(error))
+            return False
         return True
 
     def _load_registry(self) -> None:
@@ -437,8 +448,9 @@ class Intake:
                 "the ledger holds no registry, so no pen is known. "
                 "Import one: needletrail registry import FILE"
             )
-        self._registry_entry, registry = found
+        entry_id, registry = found
         self._rules = Rules(self._find_policy(registry.clinic.policy), registry)
+        self._registry_entry = entry_id
         self._keys = {
             lane_id: MacKey(key, lane_id[1]) for lane_id, key in self._ledger.pen_keys().items()
         }
@@ -487,7 +499,9 @@ class Intake:
             self._opened_seq[lane.pen_id, lane.epoch] = row["opened_seq"]
             lane.next_seq = row["opened_seq"]
             self._replay(lane)
-        lane.next_seq = row["next_seq"]
+        if lane.next_seq < row["next_seq"]:
+            lane.lose(row["next_seq"])  # at the end, records were lost of which none was stored
+        lane.last_session = self._ledger.last_session(lane.pen_id, lane.epoch)
 
     def _replay(self, lane: Lane) -> None:
         rules = self._rules
@@ -507,7 +521,8 @@ class Intake:
             lane.advance(record, rules, partial(_day_of, entry), self._find_use)
         if lane.treatment is not None:
             raised = self._ledger.alerts(lane.treatment.session_id)
-            lane.treatment.alerted.update(row["code"] for row in raised)
+            # What the replay finds beyond this was not due then and is still to be raised.
+            lane.treatment.alerted = {row["code"] for row in raised}
 
 
 def grant_payload(rules: Rules, pen_id: str, now_utc_ms: int) -> bytes:

@@ -179,6 +179,12 @@ class Ledger:
         body = to_json(registry.model_dump(mode="json"))
         with self.engine.begin() as connection:
             known = _last_entry(connection, "registry")
+            clinic = None if known is None else known.json()["clinic"]["id"]
+            if clinic not in (None, registry.clinic.id):
+                raise LedgerError(
+                    f"this ledger is of the clinic {clinic}, the registry of {registry.clinic.id}. "
+                    "Each clinic has a ledger of its own."
+                )
             for pen_id, key in keys.items():
                 _enrol(connection, pen_id, key, now_utc_ms, is_new_epoch=False)
             if known is not None and known.body == body:

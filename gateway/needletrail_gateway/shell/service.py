@@ -2,8 +2,8 @@
 
 The network thread gives each message to the intake and sends alerts at once. What comes in within
 ten milliseconds, or while the last commit was under way, shares the next one (group commit): alone, a
-message waits for one commit; under load, a hundred share it. Only then the pen gets its `ack`. If the disk refuses,
-the group is tried again and nothing is acknowledged meanwhile.
+message waits for one commit; under load, a hundred share it. Only then the pen gets its `ack`. If
+the disk refuses, the group is tried again and nothing is acknowledged meanwhile.
 
 Between broker and gateway messages travel with QoS 0. A pen keeps each record until the `ack` and
 sends it again if none comes, and has only so many under way; MQTT's own acknowledgements would do
