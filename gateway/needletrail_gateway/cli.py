@@ -69,7 +69,12 @@ def _now_utc_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@app.command(help="Show a clinic's morning: three virtual pens, a broker, a gateway, live.")
+@app.command(
+    short_help="A clinic's morning, live: three virtual pens.",
+    help="Show a clinic's morning: three virtual pens, a broker, a gateway, live. "
+    "The firmware, the broker and the gateway are the real ones.",
+    epilog="Example: needletrail demo --speed 5 --keep morning",
+)
 def demo(
     speed: Annotated[
         float, typer.Option(min=0.1, help="Times real time. At 1 it takes about a minute.")
@@ -85,7 +90,12 @@ def demo(
     run_demo(speed, keep, Console())
 
 
-@app.command(help="Play tapes through the real firmware, broker and gateway, and get the verdicts.")
+@app.command(
+    short_help="Play tapes, get the verdicts.",
+    help="Play tapes through the real firmware, a broker of its own and the gateway, in the order "
+    "given and into one ledger, and get the verdicts. Exit code 2: something given can not be used.",
+    epilog="Example: needletrail play tapes/bench/*.csv --registry tapes/bench/registry.toml --json",
+)
 def play(
     tapes: Annotated[list[Path], typer.Argument(metavar="TAPE…", help="Tapes, played in this order.")],
     registry: Annotated[Path, typer.Option(metavar="FILE", help="The clinic's registry, a TOML file.")],
@@ -134,7 +144,12 @@ def play(
         )
 
 
-@app.command(help="Serve the pens of one clinic: take in, judge, keep the record, feed InfluxDB.")
+@app.command(
+    short_help="Serve the pens of one clinic.",
+    help="Serve the pens of one clinic until SIGTERM or Ctrl-C: take in, judge, keep the record, feed "
+    "InfluxDB. The ledger must hold a registry: needletrail registry import.",
+    epilog="Example: needletrail gateway --config gateway.toml",
+)
 def gateway(config: ConfigOption) -> None:
     """The gateway, until SIGTERM or Ctrl-C."""
     from needletrail_gateway.shell.influx import InfluxWriter
@@ -168,7 +183,13 @@ def gateway(config: ConfigOption) -> None:
         ledger.close()
 
 
-@registry_app.command("import", help="Check a registry file and put it into the ledger.")
+@registry_app.command(
+    "import",
+    short_help="Check a registry file and put it into the ledger.",
+    help="Check a registry file and put it into the ledger. A file with an error changes nothing. A "
+    "running gateway takes the new registry up within a second.",
+    epilog="Example: needletrail registry import clinic.toml --config gateway.toml",
+)
 def import_registry(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A registry in TOML.")],
     config: Annotated[
