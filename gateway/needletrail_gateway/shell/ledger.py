@@ -43,7 +43,6 @@ from needletrail_protocol.messages import BOOT, decode_record
 QUARANTINE_KEPT = 10_000  # the newest so many; the tallies count all
 QUARANTINE_MESSAGE_KEPT = 4_096
 _FIRST_CHAIN = bytes(32)
-_INSERT_ENTRY = insert(schema.entry)
 _LAST_LINK = select(schema.entry.c.id, schema.entry.c.chain).order_by(schema.entry.c.id.desc()).limit(1)
 
 
@@ -435,7 +434,7 @@ def _append(connection: Connection, entries: list[NewEntry], now_utc_ms: int) ->
             }
         )
     if rows:
-        connection.execute(_INSERT_ENTRY, rows)
+        _execute(connection, _insert_statement(connection.dialect, schema.entry), rows)
     return last_id + 1
 
 
@@ -542,7 +541,13 @@ def _count(connection: Connection, tally: Counter[str]) -> None:
         _execute(connection, _count_statement(connection.dialect), rows)
 
 
-# SQLAlchemy compiles an upsert each time it runs, which costs more than running it: compile once.
+# What every group writes is compiled once: SQLAlchemy would compile an upsert each time it runs, and
+# look at the type of every value of an insert.
+
+
+@cache
+def _insert_statement(dialect: Dialect, table: Table) -> Compiled:
+    return insert(table).compile(dialect=dialect, column_keys=[column.name for column in table.columns])
 
 
 @cache
