@@ -16,7 +16,7 @@ from needletrail_gateway.core.registry import Registry
 
 GATEWAY_KILLS = 50
 BROKER_KILLS = 10
-SPEED = 5.0
+SPEED = 4.0  # so slow that the pens still play when the last kill comes
 SEED = 20260701
 
 
