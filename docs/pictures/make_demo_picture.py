@@ -25,8 +25,8 @@ def main() -> None:
     registry = found[1]
     view = View(ledger, Rules(read_policy(registry.clinic.policy), registry), len(ledger.sessions()))
     view.update()
-    console = Console(record=True, width=132, file=io.StringIO(), force_terminal=True)
-    console.print(view.picture())
+    console = Console(record=True, width=140, file=io.StringIO(), force_terminal=True)
+    console.print(view.picture(console.width))
     svg = console.export_svg(title="needletrail demo")
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # a picture that fetches nothing
     Path(__file__).with_name("demo.svg").write_text(svg)

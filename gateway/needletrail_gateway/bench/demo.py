@@ -40,6 +40,8 @@ from needletrail_gateway.shell.ledger import Ledger
 _REFRESH_S = 0.2
 _SPARKS = " ▁▂▃▄▅▆▇█"
 _TRACE_WIDTH = 48
+_OTHER_COLUMNS_WIDTH = 88
+_NARROW_WIDTH = _OTHER_COLUMNS_WIDTH + 10  # on a narrower terminal verdicts come before the trace
 _TRACE_STEP = 25  # readings a column of the trace stands for
 
 
@@ -55,14 +57,14 @@ def run_demo(speed: float, keep: Path | None, console: Console) -> None:
             view = View(house.ledger, rules, sum(map(len, tapes.values())))
             morning.start()
             try:
-                with Live(view.picture(), console=console, refresh_per_second=8) as live:
+                with Live(view.picture(console.width), console=console, refresh_per_second=8) as live:
                     while morning.is_running():
                         house.check()
                         time.sleep(_REFRESH_S)
                         view.update()
-                        live.update(view.picture())
+                        live.update(view.picture(console.width))
                     view.update()
-                    live.update(view.picture())
+                    live.update(view.picture(console.width))
             finally:
                 morning.stop()
             morning.check()
@@ -167,40 +169,44 @@ class View:
                     self._traces.setdefault(session_id, []).append(deepest)
                     self._peaks[session_id] = max(deepest, self._peaks.get(session_id, 0.0))
 
-    def picture(self) -> Group:
+    def picture(self, width: int) -> Group:
+        """The morning as it stands, for a terminal so many characters wide."""
+        trace_width = 0 if width < _NARROW_WIDTH else min(width - _OTHER_COLUMNS_WIDTH, _TRACE_WIDTH)
         sessions = sorted(self._ledger.sessions(), key=lambda row: row["started_utc_ms"] or 0)
         alerts: dict[str, list[str]] = {}
         for alert in self._ledger.alerts():
             mark = "⚑" if alert["reached_pen"] else "…"
             alerts.setdefault(alert["session_id"], []).append(f"{mark} {alert['code']}")
         table = Table(box=None, header_style="bold", expand=True, pad_edge=False)
-        table.add_column("start")
-        table.add_column("pen")
-        table.add_column("who")
-        table.add_column("depth, working", min_width=_TRACE_WIDTH // 2)
-        table.add_column("peak / limit mm", justify="right")
-        table.add_column("alert ⚑ = felt at the pen")
-        table.add_column("verdict")
+        names = ["pen", "who", "peak / limit", "alert (⚑ felt at pen)", "verdict"]
+        if trace_width:
+            names = ["start", *names[:2], "depth while working", *names[2:]]
+        for name in names:
+            table.add_column(name, no_wrap=True, justify="right" if "peak" in name else "left")
         for row in sessions:
-            table.add_row(*self._session_cells(row, alerts.get(row["session_id"], [])))
+            cells = self._session_cells(row, alerts.get(row["session_id"], []), trace_width)
+            table.add_row(*(cells[name] for name in names))
         judged = sum(row["verdict"] is not None for row in sessions)
         title = f"{self._registry.clinic.name} · {judged} of {self._tapes} treatments judged"
         return Group(Panel(table, title=title, border_style="cyan"), self._cartridges(sessions))
 
-    def _session_cells(self, row: dict[str, Any], alerts: list[str]) -> list[str | Text]:
+    def _session_cells(
+        self, row: dict[str, Any], alerts: list[str], trace_width: int
+    ) -> dict[str, str | Text]:
         session_id = row["session_id"]
         limit_mm = row["limit_um"] / 1000
         peak_mm = self._peaks.get(session_id, 0.0)
         started = row["started_utc_ms"]
-        return [
-            "" if started is None else f"{utc(started):%H:%M:%S}",
-            row["pen"],
-            row["practitioner"] or "nobody",
-            _trace(self._traces.get(session_id, []), limit_mm),
-            Text(f"{peak_mm:.2f} / {limit_mm:.2f}", "bold red" if peak_mm > limit_mm + 0.03 else ""),
-            Text("\n".join(alerts), "red"),
-            self._verdict(row),
-        ]
+        is_beyond = peak_mm > limit_mm + 0.03
+        return {
+            "start": "" if started is None else f"{utc(started):%H:%M:%S}",
+            "pen": row["pen"],
+            "who": row["practitioner"] or "nobody",
+            "depth while working": _trace(self._traces.get(session_id, []), limit_mm, trace_width),
+            "peak / limit": Text(f"{peak_mm:.2f} / {limit_mm:.2f} mm", "bold red" if is_beyond else ""),
+            "alert (⚑ felt at pen)": Text("\n".join(alerts), "red"),
+            "verdict": self._verdict(row),
+        }
 
     def _verdict(self, row: dict[str, Any]) -> Text:
         statement = self._ledger.statement(row)
@@ -229,11 +235,11 @@ class View:
         return said
 
 
-def _trace(depths: list[float], limit_mm: float) -> Text:
+def _trace(depths: list[float], limit_mm: float, width: int) -> Text:
     """The deepest setting in each stretch, scaled to a third above the limit; red beyond it."""
     trace = Text()
     top_mm = max(limit_mm * 4 / 3, 0.1)
-    for depth_mm in depths[-_TRACE_WIDTH:]:
+    for depth_mm in depths[-width:]:
         level = min(round(depth_mm / top_mm * (len(_SPARKS) - 1)), len(_SPARKS) - 1)
         spark = _SPARKS[max(level, 1)] if depth_mm > 0 else " "
         trace.append(spark, "bold red" if depth_mm > limit_mm + 0.03 else "cyan")
@@ -262,6 +268,7 @@ def _summarize(console: Console, ledger: Ledger, keep: Path | None, folder: Path
         console.print(f"  {folder} holds ledger.sqlite, tapes/, gateway.log and the pens' flash/")
     console.print("  needletrail demo --speed 5           the same, five times as fast")
     console.print(
-        "  needletrail play tapes/bench/02-cosmetic-exceeded.csv --registry tapes/bench/registry.toml"
+        "  needletrail play tapes/bench/02-cosmetic-exceeded.csv --registry tapes/bench/registry.toml",
+        soft_wrap=True,
     )
     console.print("  needletrail --help")

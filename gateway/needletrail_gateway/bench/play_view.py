@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -62,26 +62,26 @@ class Bar:
 def show_answers(console: Console, answers: Sequence[Mapping[str, Any]]) -> None:
     """The answers as a table."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("tape", "practitioner", "passes", "peak mm", "limit mm", "breach", "verdict"):
-        table.add_column(name, justify="right" if "mm" in name or name == "breach" else "left")
+    for name in ("tape", "who", "peak mm", "limit mm", "breach", "verdict"):
+        justify: JustifyMethod = "right" if "mm" in name or name == "breach" else "left"
+        table.add_column(name, justify=justify, no_wrap=True)
     for answer in answers:
         if answer["session_id"] is None:
-            table.add_row(answer["tape"], *[""] * 5, "no session")
+            table.add_row(answer["tape"], *[""] * 4, "no session")
             continue
         limit = "≤" if answer["scope_inclusive"] else "<"
         table.add_row(
             answer["tape"],
             answer["practitioner"] or "nobody",
-            str(answer["passes"]),
             f"{answer['peak_mm']:.2f}",
             f"{limit} {answer['scope_mm']:.2f}",
             f"{answer['breach_ms'] / 1000:.1f} s" if answer["breach_ms"] else "",
-            verdict_text(answer["verdict"], answer["reasons"]),
+            verdict_text(answer["verdict"], answer["reasons"], "\n  "),
         )
     console.print(table)
 
 
-def verdict_text(verdict: str, reasons: Sequence[str]) -> str:
+def verdict_text(verdict: str, reasons: Sequence[str], between: str = " ") -> str:
     """A verdict with its mark, colour and reasons, as rich markup."""
-    said = f"{MARKS[verdict]} {verdict}" + "".join(f" {reason}" for reason in reasons)
+    said = between.join([f"{MARKS[verdict]} {verdict}", *reasons])
     return f"[{COLOURS[verdict]}]{said}[/]"
