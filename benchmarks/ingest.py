@@ -35,6 +35,7 @@ from needletrail_gateway.core.registry import Registry
 from needletrail_protocol import messages
 
 GOAL = 20.0
+BATCH_POINTS = 1_000
 PLAIN_WINDOW = 100  # messages that the broker has not yet acknowledged, for each plain device
 INFLUX_TIMEOUT_S = 120.0
 
@@ -61,7 +62,9 @@ class Clinic:
         ]
         self.samples = sum(pen.samples for pen in self.pens)
         # Whole batches of 1,000 points, so that the bridge has written the last of them.
-        self.plain_samples = min(plain_samples, self.samples) // (1_000 * pens) * 1_000 * pens
+        self.plain_samples = (
+            min(plain_samples, self.samples) // (BATCH_POINTS * pens) * BATCH_POINTS * pens
+        )
 
     def gateway(self, influx_url: str | None = None) -> dict[str, float]:
         """One run of the gateway on a fresh ledger."""
@@ -237,6 +240,9 @@ def main() -> None:
         "--plain-samples", type=int, default=40_000, help="samples for a bridge (40,000)"
     )
     arguments = parser.parse_args()
+    least = BATCH_POINTS * arguments.pens  # a whole batch of each pen, or its last points never leave
+    if arguments.plain_samples < least:
+        parser.error(f"--plain-samples: with {arguments.pens} pens it takes {least:,} at least")
     found = measure(arguments)
     if arguments.json:
         print(report.as_json(found))

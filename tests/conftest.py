@@ -9,21 +9,20 @@ import ast
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from needletrail_gateway.bench.broker import Broker
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
 PLAIN_FOLDERS = (TESTS / "device", TESTS / "protocol")
 RUNNER = TESTS / "on_micropython.py"
 FILE_TIMEOUT_S = 240
-BROKER_START_S = 10
 
 for _folder in ("protocol", "device", "tests/device"):
     if str(ROOT / _folder) not in sys.path:
@@ -117,45 +116,8 @@ def micropython() -> Path:
     return find_program("micropython")
 
 
-class Broker:
-    """A real mosquitto on a free port of this machine, with a configuration of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.host = "127.0.0.1"
-        with socket.socket() as probe:
-            probe.bind((self.host, 0))
-            self.port: int = probe.getsockname()[1]
-        self._program = find_program("mosquitto")
-        self._log = folder / "mosquitto.log"
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            f"listener {self.port} {self.host}\nallow_anonymous true\npersistence false\n"
-            "max_queued_messages 0\nmax_inflight_messages 0\n",
-            encoding="utf-8",
-        )
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            command = [self._program, "-c", self._config]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        until = time.monotonic() + BROKER_START_S
-        while time.monotonic() < until:
-            try:
-                socket.create_connection((self.host, self.port), timeout=1).close()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return
-        self.kill()
-        text = self._log.read_text(errors="replace")
-        pytest.fail(f"mosquitto does not listen:\n{text}", pytrace=False)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+class RoughBroker(Broker):
+    """The bench's Mosquitto, and what a bad day can do to it."""
 
     def restart(self) -> None:
         """Cut every connection: kill -9, and start anew on the same port."""
@@ -173,9 +135,7 @@ class Broker:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
+def broker(tmp_path: Path) -> Iterator[RoughBroker]:
     """A running broker with `host` and `port`; it can be killed, restarted and frozen."""
-    one = Broker(tmp_path)
-    one.start()
-    yield one
-    one.kill()
+    with RoughBroker(tmp_path) as one:
+        yield one

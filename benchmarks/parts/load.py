@@ -191,7 +191,10 @@ def _run_plain(pipe: Pipe, host: str, port: int, journals: list[Journal], window
                 selector.register(lane.link.socket, selectors.EVENT_READ, lane)
                 _send_window(lane, window)
             while open_lanes:
-                for key, _ in selector.select():
+                ready = selector.select(SILENCE_S)
+                if not ready:
+                    raise RuntimeError(f"silence; sent: {[lane.sent for lane in lanes]}")
+                for key, _ in ready:
                     lane = key.data
                     was_open = lane.acked < len(lane.packets)
                     lane.acked += sum(1 for first, _ in lane.link.receive() if first >> 4 == 4)

@@ -49,7 +49,8 @@ class MacKey:
         """HMAC-SHA-256 over the MAC_structure ["MAC0", protected, external, payload]."""
         digest = hashlib.sha256(self._inner)
         digest.update(cbor.encode(external))
-        digest.update(cbor.encode(payload))
+        digest.update(cbor.bytes_head(len(payload)))
+        digest.update(payload)
         return hashlib.sha256(self._outer + digest.digest()).digest()
 
 

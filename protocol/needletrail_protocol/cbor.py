@@ -29,6 +29,11 @@ def _head(major: int, value: int) -> bytes:
     raise ValueError("an integer beyond 64 bits has no place in a message")
 
 
+def bytes_head(length: int) -> bytes:
+    """What comes before a byte string of that length: encode() without a copy of a long one."""
+    return _head(_BYTES, length)
+
+
 def encode(item: object) -> bytes:
     """Deterministic CBOR of None, bool, int, bytes, str, or a list or tuple of these."""
     if item is None:

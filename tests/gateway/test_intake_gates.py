@@ -409,10 +409,10 @@ def test_a_clinic_may_have_more_people_than_a_grant_holds(
     import_later(desk, practitioner=[director, *others])
     desk.intake.reload()
     [answer] = desk.receive(HonestPen().hello())
-    assert len(answer[1]) <= 4096
+    assert len(answer[1]) <= 2_100  # what a pen of 128 KiB can take in beside the one it holds
     held = [permit[0] for permit in messages.decode_grant(downward(answer, topics.GRANT)).permits]
     assert held == ["md-01", *(other["id"] for other in others)][: len(held)]
-    assert len(held) > 45
+    assert len(held) > (24 if id_length == 64 else 80)
 
 
 def test_after_a_start_every_pen_is_told_where_it_stands(desk: Desk) -> None:

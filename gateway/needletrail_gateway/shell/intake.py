@@ -49,7 +49,7 @@ from needletrail_protocol.errors import (
     ProtocolError,
 )
 
-GRANT_MAX_LENGTH = 4_000  # the envelope takes the rest of a message's 4096 bytes
+GRANT_MAX_LENGTH = 2_000  # a pen of 128 KiB holds three such, and not three of the longest message
 GRANT_PERMITS = 200
 GRANT_LIFE_MS = 24 * 3600 * 1000
 GATEWAY_FAULT = "gateway_fault"  # in the quarantine: not the peer's mistake but ours
