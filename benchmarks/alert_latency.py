@@ -36,9 +36,10 @@ from needletrail_gateway.bench.broker import Broker
 from needletrail_gateway.bench.house import House
 from needletrail_gateway.bench.tapes import Tape, read_tape
 from needletrail_gateway.core.registry import Registry, um
-from needletrail_protocol import messages
+from needletrail_protocol import conversation, messages
 from needletrail_protocol.authentication import open_envelope
 from needletrail_protocol.measure import Meter
+from needletrail_protocol.readings import Readings, decode_record
 
 GOAL = 3.0
 TAPE = "02-cosmetic-exceeded.csv"
@@ -65,11 +66,11 @@ def breaches_in(registry: Registry, payloads: tuple[bytes, ...]) -> Iterator[tup
     over_counts = pen.counts_to_depth().highest_counts(limit_um)
     meter = None
     for index, payload in enumerate(payloads):
-        record = messages.decode_record(payload)
+        record = decode_record(payload)
         if record.kind == messages.OPEN:
             meter = Meter(record.lead, record.strokes, over_counts, False)
         elif record.kind == messages.SAMPLES and meter is not None:
-            found = messages.Readings(record)
+            found = Readings(record)
             for reading in zip(found.t_ms, found.dial, found.strokes, found.contact, strict=True):
                 meter.step(*reading)
                 if meter.is_breach:
@@ -134,7 +135,7 @@ class Pen:
         with self._changed:
             if message.topic.endswith("/ack"):
                 payload = open_envelope(bytes(message.payload))[1]
-                self._acked = messages.decode_ack(payload).seq
+                self._acked = conversation.decode_ack(payload).seq
             else:
                 self._heard[message.topic] = now_s
             self._changed.notify()

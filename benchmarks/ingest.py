@@ -32,7 +32,7 @@ from parts.sink import Sink
 from needletrail_gateway.bench.broker import Broker
 from needletrail_gateway.bench.house import House
 from needletrail_gateway.core.registry import Registry
-from needletrail_protocol import messages
+from needletrail_protocol.readings import Readings
 
 GOAL = 20.0
 BATCH_POINTS = 1_000
@@ -131,7 +131,7 @@ def _plain(pen: fleet.FullPen, depth_um: Callable[[int], int], wanted: int) -> I
     """Readings of a pen as simple pens would send them; each has a time of its own."""
     number = 0
     for _, record in fleet.sample_records(pen):
-        found = messages.Readings(record)
+        found = Readings(record)
         for counts, strokes, contact in zip(found.dial, found.strokes, found.contact, strict=True):
             if number == wanted:
                 return

@@ -14,7 +14,8 @@ from typing import Any
 import cbor2
 from parts import fleet, report, wire
 
-from needletrail_protocol import messages
+from needletrail_protocol.readings import Readings
+from needletrail_protocol.tables import Message
 
 GOAL = 3.2
 PEN = "bench-01"
@@ -43,25 +44,25 @@ def cbor_batch(samples: Samples) -> list[bytes]:
     return [cbor2.dumps([list(sample.values()) for sample in samples])]
 
 
-def as_people_write(record: messages.Message, depth_mm: Callable[[int], float]) -> Samples:
+def as_people_write(record: Message, depth_mm: Callable[[int], float]) -> Samples:
     """The readings of a record as the JSON that simple pens send."""
-    found = messages.Readings(record)
+    found = Readings(record)
     return [
         {"t": t_ms, "depth_mm": depth_mm(counts), "strokes": strokes, "contact": contact}
         for t_ms, counts, strokes, contact in columns(found)
     ]
 
 
-def as_counts(record: messages.Message) -> Samples:
+def as_counts(record: Message) -> Samples:
     """The readings of a record as whole numbers."""
-    found = messages.Readings(record)
+    found = Readings(record)
     return [
         {"t": t_ms, "dial": counts, "strokes": strokes, "contact": contact}
         for t_ms, counts, strokes, contact in columns(found)
     ]
 
 
-def columns(found: messages.Readings) -> Any:
+def columns(found: Readings) -> Any:
     return zip(found.t_ms, found.dial, found.strokes, found.contact, strict=True)
 
 

@@ -18,6 +18,8 @@ from needletrail_gateway.core.registry import Registry, um
 from needletrail_gateway.shell.documents import read_registry
 from needletrail_protocol import messages, topics
 from needletrail_protocol.authentication import MacKey, external_data, seal
+from needletrail_protocol.readings import decode_record
+from needletrail_protocol.tables import Message
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "device"))  # firmware is no part of the installed package
@@ -145,13 +147,13 @@ def record(registry: Registry, pen_id: str, tape: Tape, journal: Journal, serial
 
 def sample_count(payload: bytes) -> int:
     """How many readings a record carries."""
-    found = messages.decode_record(payload)
+    found = decode_record(payload)
     return int(found.count) if found.kind == messages.SAMPLES else 0
 
 
-def sample_records(pen: FullPen) -> Iterator[tuple[bytes, messages.Message]]:
+def sample_records(pen: FullPen) -> Iterator[tuple[bytes, Message]]:
     """The records of a pen that carry readings, as payload and decoded."""
     for payload in pen.payloads:
-        found = messages.decode_record(payload)
+        found = decode_record(payload)
         if found.kind == messages.SAMPLES:
             yield payload, found

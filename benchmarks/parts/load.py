@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection as Pipe
 from types import TracebackType
 from typing import Any, Self
 
-from needletrail_protocol import messages, topics
+from needletrail_protocol import conversation, topics
 from needletrail_protocol.authentication import open_envelope
 from parts import wire
 
@@ -156,7 +156,7 @@ def _hear(lane: _Lane, counted: dict[str, int]) -> None:
         if packet_id:
             lane.out += wire.puback(packet_id)
         if topic.endswith("/ack"):
-            seq = messages.decode_ack(open_envelope(message)[1]).seq
+            seq = conversation.decode_ack(open_envelope(message)[1]).seq
             counted["acks"] += 1
             lane.acked = max(lane.acked, seq)
         elif topic.endswith("/alert"):

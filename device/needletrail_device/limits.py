@@ -11,7 +11,7 @@ Not here: the comparison with a reading (measure.Meter), and any knowledge of ti
 """
 
 from needletrail_device.envelope import unseal
-from needletrail_protocol import cbor, messages, ndef
+from needletrail_protocol import cbor, conversation, ndef
 from needletrail_protocol.errors import PAYLOAD_INVALID, ProtocolError
 
 TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
@@ -89,13 +89,13 @@ def read_grant(payload: bytes, name: "str | None") -> "tuple[Any, int, int | Non
 
     The limit is 0 if there is no permit; the end is None if there is none.
 
-    Reads what messages.decode_grant reads, and refuses what that refuses.
+    Reads what conversation.decode_grant reads, and refuses what that refuses.
     """
     elements, begin = _array(payload, 0)
     at = begin
     for _ in range(4):
         at = cbor.decode_at(payload, at, 1)[1]
-    grant = messages.decode_grant(b"\x85" + payload[begin:at] + b"\x80")
+    grant = conversation.decode_grant(b"\x85" + payload[begin:at] + b"\x80")
     count, at = _array(payload, at)
     if elements < 5 or count > _PERMITS_MAX:
         raise ProtocolError(PAYLOAD_INVALID, "not a grant")

@@ -16,6 +16,7 @@ from needletrail_device import frames
 from needletrail_device.journal import STATE_FILES, segment_name
 from needletrail_protocol import cbor, messages
 from needletrail_protocol.errors import ProtocolError
+from needletrail_protocol.readings import Readings, decode_record
 
 TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _understand_tail(journal: "Any", last: "Any", samples: "Any") -> None:
         journal.open_session = 0
         return
     if samples is not None and samples.session == last.session:
-        journal.open_t_ms = messages.Readings(samples).t_ms[-1]
+        journal.open_t_ms = Readings(samples).t_ms[-1]
     elif journal.open_session != last.session:
         journal.open_t_ms = last.t_ms
     journal.open_session = last.session
@@ -134,6 +135,6 @@ def _decode(payload: "bytes | None") -> "Any":
     if payload is None:
         return None
     try:
-        return messages.decode_record(payload)
+        return decode_record(payload)
     except ProtocolError:  # good CRC, so we wrote it: a later firmware did, with fields we lack
         return None

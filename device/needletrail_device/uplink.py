@@ -15,7 +15,7 @@ Bytes in, bytes out, time passed in: sockets and tasks are main's. Not here: wha
 
 from needletrail_device import FIRMWARE, mqtt
 from needletrail_device.envelope import unseal
-from needletrail_protocol import authentication, messages, topics
+from needletrail_protocol import authentication, conversation, topics
 from needletrail_protocol.errors import ProtocolError
 
 TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
@@ -169,7 +169,7 @@ class Uplink:
             FIRMWARE,
             self._limits.issued_utc_ms,
         )
-        self._publish(topics.HELLO, messages.encode_hello(fields))
+        self._publish(topics.HELLO, conversation.encode_hello(fields))
 
     def _may_send(self, client: "Any") -> bool:
         return (
@@ -238,7 +238,7 @@ class Uplink:
         return unseal(self._key, self._external[channel], message)
 
     def _hear_ack(self, payload: bytes, now_ms: int) -> None:
-        seq = messages.decode_ack(payload).seq
+        seq = conversation.decode_ack(payload).seq
         if seq > self._sent_high:
             self.refused += 1
             if seq >= self._journal.next_seq:  # the gateway has what this flash has lost
@@ -267,7 +267,7 @@ class Uplink:
                 self._next_seq = seq + 1
 
     def _hear_alert(self, payload: bytes) -> None:
-        alert = messages.decode_alert(payload)
+        alert = conversation.decode_alert(payload)
         name = (alert.session, alert.code)
         if name in self._alerts:
             return

@@ -1,6 +1,6 @@
 """What the firmware is given from outside, in memory. For both interpreters."""
 
-from needletrail_protocol import authentication, messages, topics
+from needletrail_protocol import authentication, conversation, messages, topics
 
 CLINIC, PEN = "harbor", "pen-01"
 KEY = authentication.MacKey(bytes(range(32)), 1)
@@ -109,7 +109,7 @@ def sealed(channel, payload, key=KEY):
 
 def grant_message(issued=1000, expires=9000, nobody_um=0, permits=(("est-01", 500),), key=KEY):
     fields = (issued, expires, "test 1", nobody_um, list(permits))
-    return sealed(topics.GRANT, messages.encode_grant(fields), key)[1]
+    return sealed(topics.GRANT, conversation.encode_grant(fields), key)[1]
 
 
 def badge_record(seq, session=1, badge=b"x"):

@@ -13,7 +13,9 @@ from collections.abc import Callable
 
 import paho.mqtt.client as paho
 
-from needletrail_protocol import authentication, messages, topics
+from needletrail_protocol import authentication, conversation, messages, topics
+from needletrail_protocol.readings import Readings, decode_record
+from needletrail_protocol.tables import Message
 
 FAR_FUTURE_UTC_MS = 4_000_000_000_000
 
@@ -32,14 +34,14 @@ class StandIn:
         epoch: int = 1,
         permits: tuple[tuple[str, int], ...] = (),
         nobody_um: int = 0,
-        alert_after: Callable[[messages.Message], str | None] = lambda record: None,
+        alert_after: Callable[[Message], str | None] = lambda record: None,
         lose_ack: Callable[[int], bool] = lambda nth: False,
         ack_delay_s: float = 0.0,
     ) -> None:
         self.clinic, self.pen = clinic, pen
         self.key = authentication.MacKey(key, epoch)
         self.payloads: list[bytes] = []
-        self.hellos: list[messages.Message] = []
+        self.hellos: list[Message] = []
         self.repeats = 0
         self.conflicts: list[int] = []
         self.gaps = 0
@@ -57,8 +59,8 @@ class StandIn:
         self._client.loop_start()
         assert self._subscribed.wait(10), "the stand-in could not subscribe"
 
-    def records(self) -> list[messages.Message]:
-        return [messages.decode_record(payload) for payload in self.payloads]
+    def records(self) -> list[Message]:
+        return [decode_record(payload) for payload in self.payloads]
 
     def wait_for(self, count: int, timeout_s: float = 60) -> None:
         with self.committed:
@@ -78,17 +80,17 @@ class StandIn:
         external = authentication.external_data(message.topic, pen, epoch)
         authentication.verify(self.key, external, payload, tag)
         if channel == topics.HELLO:
-            hello = messages.decode_hello(payload)
+            hello = conversation.decode_hello(payload)
             self.hellos.append(hello)
             while len(self.payloads) < hello.oldest_seq - 1:
                 self.payloads.append(b"")  # a gap
             self._ack(may_lose=False)
             grant = (1_000, FAR_FUTURE_UTC_MS, "stand-in", self._nobody_um, list(self._permits))
-            self.send(topics.GRANT, messages.encode_grant(grant))
+            self.send(topics.GRANT, conversation.encode_grant(grant))
             return
-        record = messages.decode_record(payload)
+        record = decode_record(payload)
         if record.kind == messages.SAMPLES:
-            messages.Readings(record)
+            Readings(record)
         if record.seq <= len(self.payloads):
             self.repeats += 1
             if self.payloads[record.seq - 1] != payload:
@@ -102,7 +104,7 @@ class StandIn:
             code = self._alert_after(record)
             if code is not None:
                 alert = (record.session, code, record.t_ms, None, None)
-                self.send(topics.ALERT, messages.encode_alert(alert))
+                self.send(topics.ALERT, conversation.encode_alert(alert))
         self._ack()
 
     def _ack(self, may_lose: bool = True) -> None:
@@ -112,7 +114,7 @@ class StandIn:
         if self._ack_delay_s:
             time.sleep(self._ack_delay_s)
         utc_ms = int(time.time() * 1000)
-        self.send(topics.ACK, messages.encode_ack(len(self.payloads), utc_ms))
+        self.send(topics.ACK, conversation.encode_ack(len(self.payloads), utc_ms))
 
     def send(self, channel: str, payload: bytes) -> None:
         topic = topics.build(self.clinic, self.pen, channel)

@@ -9,6 +9,7 @@ from needletrail_device import frames
 from needletrail_device.journal import STATE_FILES, Journal
 from needletrail_device.recovery import recover
 from needletrail_protocol import messages
+from needletrail_protocol.readings import decode_record
 
 SEGMENT = 200
 
@@ -286,7 +287,7 @@ def test_a_session_found_open_is_closed_with_its_last_reading():
     journal, lost = boot(folder)
     assert lost == 4
     assert journal.session == 4
-    record = messages.decode_record(journal.read(4)[1])
+    record = decode_record(journal.read(4)[1])
     assert (record.kind, record.cause) == (messages.CLOSE, messages.CLOSED_BY_POWER_LOSS)
     assert (record.session, record.t_ms) == (4, 1043)
     journal, lost = boot(folder)
@@ -302,7 +303,7 @@ def test_a_session_found_open_without_a_reading():
     journal.append(badge_record(3, 4))
     journal, lost = boot(folder)
     assert lost == 4
-    assert messages.decode_record(journal.read(4)[1]).t_ms == 30
+    assert decode_record(journal.read(4)[1]).t_ms == 30
 
 
 def test_a_session_found_open_whose_records_are_all_committed_and_gone():
@@ -317,7 +318,7 @@ def test_a_session_found_open_whose_records_are_all_committed_and_gone():
     assert journal.oldest_seq() > 2
     journal, lost = boot(folder)
     assert lost == 4
-    record = messages.decode_record(journal.read(journal.next_seq - 1)[1])
+    record = decode_record(journal.read(journal.next_seq - 1)[1])
     assert (record.session, record.t_ms) == (4, 1020)
 
 

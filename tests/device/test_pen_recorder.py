@@ -22,6 +22,7 @@ from needletrail_device.limits import Limits
 from needletrail_device.recorder import Recorder
 from needletrail_protocol import messages, topics
 from needletrail_protocol.measure import Calibration
+from needletrail_protocol.readings import Readings, decode_record
 
 CONTACT, AIR = 3000, 900
 
@@ -71,7 +72,7 @@ class Pen:
     def records(self):
         found = []
         for seq in range(1, self.journal.next_seq):
-            found.append(messages.decode_record(self.journal.read(seq)[1]))
+            found.append(decode_record(self.journal.read(seq)[1]))
         return found
 
     def kinds(self):
@@ -84,7 +85,7 @@ class Pen:
         times = []
         for record in self.of(messages.SAMPLES):
             if record.session == session:
-                times += messages.Readings(record).t_ms
+                times += Readings(record).t_ms
         return times
 
 
@@ -123,7 +124,7 @@ def test_the_motor_opens_with_its_first_stroke_inside():
     pen.recorder.power_off()
     opened = pen.of(O)[0]
     assert (opened.t_ms, opened.cause, opened.cartridge, opened.strokes) == (60, 1, None, 0)
-    assert messages.Readings(pen.of(S)[0]).strokes[0] == 2
+    assert Readings(pen.of(S)[0]).strokes[0] == 2
     assert pen.times()[0] == 60
     close = pen.of(C)[0]
     assert (close.cause, close.t_ms) == (messages.CLOSED_BY_POWER_OFF, 240)
@@ -246,7 +247,7 @@ def test_a_local_breach_is_shown_within_its_reading_and_once_for_each_stretch():
     begin_ms = 120 + 50 * 20 + 2 * 20  # the median follows at the third reading
     assert breach.t_ms == begin_ms + 200
     before = [record for record in pen.records() if record.seq < breach.seq and record.kind == S]
-    assert messages.Readings(before[-1]).t_ms[-1] == breach.t_ms
+    assert Readings(before[-1]).t_ms[-1] == breach.t_ms
     work(pen, 900)
     work(pen, 1000)
     assert pen.shown == ["breach", "breach"]

@@ -1,12 +1,12 @@
 """The batch: what goes in comes out of the record, in as many records as the grid needs."""
 
 from needletrail_device.samples import READINGS_MAX, Batch
-from needletrail_protocol import messages
+from needletrail_protocol.readings import Readings, decode_record
 
 
 def readings_of(payload):
-    record = messages.decode_record(payload)
-    return record, messages.Readings(record)
+    record = decode_record(payload)
+    return record, Readings(record)
 
 
 def test_a_full_batch():

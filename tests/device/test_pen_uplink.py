@@ -20,7 +20,8 @@ from needletrail_device import mqtt, uplink
 from needletrail_device.journal import Journal
 from needletrail_device.limits import Limits
 from needletrail_device.uplink import Uplink
-from needletrail_protocol import authentication, messages, topics
+from needletrail_protocol import authentication, conversation, topics
+from needletrail_protocol.readings import decode_record
 
 
 class Identity:
@@ -119,8 +120,8 @@ class Bench:
         assert epoch == 1
         authentication.verify(KEY, external(channel), payload, tag)
         if channel == topics.HELLO:
-            return channel, messages.decode_hello(payload)
-        return channel, messages.decode_record(payload)
+            return channel, conversation.decode_hello(payload)
+        return channel, decode_record(payload)
 
     def seqs(self):
         """Sequence numbers of the records that the pen sends now; hellos are "hello"."""
@@ -133,7 +134,7 @@ class Bench:
         self.uplink.feed(publish(topic, message), self.now_ms)
 
     def ack(self, seq):
-        self.say(topics.ACK, messages.encode_ack(seq, 1))
+        self.say(topics.ACK, conversation.encode_ack(seq, 1))
 
 
 def ready(records, acked=0, **rest):
@@ -291,12 +292,12 @@ def test_the_first_ack_too():
 def test_forged_and_malformed_messages_are_counted_and_ignored():
     bench = ready(3)
     bench.seqs()
-    bench.say(topics.ACK, messages.encode_ack(3, 1), authentication.MacKey(bytes(32), 1))
-    bench.say(topics.ACK, messages.encode_ack(3, 1), authentication.MacKey(bytes(range(32)), 2))
+    bench.say(topics.ACK, conversation.encode_ack(3, 1), authentication.MacKey(bytes(32), 1))
+    bench.say(topics.ACK, conversation.encode_ack(3, 1), authentication.MacKey(bytes(range(32)), 2))
     bench.say(topics.ACK, b"\x01")
     bench.say(topics.ALERT, b"\x80")
     bench.say(topics.GRANT, b"\x80")
-    ack = sealed(topics.ACK, messages.encode_ack(3, 1))
+    ack = sealed(topics.ACK, conversation.encode_ack(3, 1))
     bench.uplink.feed(publish(topics.build(CLINIC, PEN, topics.ALERT), ack[1]), 0)
     bench.uplink.feed(publish(topics.build(CLINIC, PEN, topics.RECORD), ack[1]), 0)
     bench.uplink.feed(publish("some/other/topic", ack[1]), 0)
@@ -397,7 +398,7 @@ def test_the_newest_grant_is_kept_and_said_in_the_next_hello():
 def test_an_alert_is_shown_once():
     bench = ready(0)
     for session, code in ((1, "A"), (1, "A"), (1, "B"), (2, "A"), (1, "A")):
-        bench.say(topics.ALERT, messages.encode_alert((session, code, 5, 500, 700)))
+        bench.say(topics.ALERT, conversation.encode_alert((session, code, 5, 500, 700)))
     assert [(alert.session, alert.code) for alert in bench.alerts] == [
         (1, "A"),
         (1, "B"),

@@ -5,6 +5,7 @@ from typing import Any
 from needletrail_gateway.shell.ledger import Ledger
 from needletrail_protocol import messages
 from needletrail_protocol.authentication import open_envelope
+from needletrail_protocol.readings import Readings, decode_record
 
 Reading = tuple[int, int, int, bool]
 
@@ -18,9 +19,9 @@ def readings(ledger: Ledger) -> dict[str, list[Reading]]:
         for entry in entries:
             if entry.kind != "record":
                 continue
-            record = messages.decode_record(open_envelope(entry.body)[1])
+            record = decode_record(open_envelope(entry.body)[1])
             if record.kind == messages.SAMPLES:
-                columns = messages.Readings(record)
+                columns = Readings(record)
                 found.setdefault(entry.session_id or "", []).extend(
                     zip(columns.t_ms, columns.dial, columns.strokes, columns.contact, strict=True)
                 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from gateway_clinic import KEYS, NOW_UTC_MS
 
-from needletrail_protocol import messages, topics
+from needletrail_protocol import conversation, messages, topics
 from needletrail_protocol.authentication import MacKey, external_data, open_envelope, seal
 
 PERIOD_MS = 20
@@ -135,7 +135,7 @@ class HonestPen:
         """A hello; by default the journal has been acknowledged whole."""
         following = self.seq + 1 if next_seq is None else next_seq
         oldest = following if oldest_seq is None else oldest_seq
-        payload = messages.encode_hello((oldest, following, self.boots, "test", None))
+        payload = conversation.encode_hello((oldest, following, self.boots, "test", None))
         sent = self.seal(topics.HELLO, payload)
         self.sent.append(sent)
         return sent

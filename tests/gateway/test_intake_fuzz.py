@@ -16,8 +16,9 @@ from gateway_desk import Desk, NewLedger
 from honest_pen import HonestPen, Sent
 
 from needletrail_gateway.core.policy import Policy
-from needletrail_protocol import cbor, messages, topics
+from needletrail_protocol import cbor, topics
 from needletrail_protocol.authentication import MacKey, external_data, seal
+from needletrail_protocol.readings import decode_record
 
 MUTANTS = 100_000
 HONEST = ("pen-01", "pen-02")
@@ -298,4 +299,4 @@ def test_the_hostile_pen_of_the_fuzz_speaks_the_wire() -> None:
     attacker = Attacker(Random(1), set())
     for _ in range(200):
         items = attacker._valid_items(1)
-        assert messages.decode_record(cbor.encode(items)).seq == 1
+        assert decode_record(cbor.encode(items)).seq == 1

@@ -7,7 +7,7 @@ from honest_pen import HonestPen, Sent
 
 from needletrail_gateway.core.treatment import Treatment
 from needletrail_gateway.shell.intake import LOOK_AGAIN_MS
-from needletrail_protocol import cbor, messages, topics
+from needletrail_protocol import cbor, conversation, messages, topics
 from needletrail_protocol.authentication import MacKey, external_data, open_envelope, verify
 from needletrail_protocol.errors import REASONS
 
@@ -236,7 +236,7 @@ def test_a_hello_brings_a_grant_at_once_and_an_acknowledgement_after_the_commit(
     pen_one = HonestPen()
     desk.take(pen_one.boot())
     [answer] = desk.receive(pen_one.hello())
-    grant = messages.decode_grant(downward(answer, topics.GRANT))
+    grant = conversation.decode_grant(downward(answer, topics.GRANT))
     permits = {permit[0]: permit[1] for permit in grant.permits}
     assert permits["est-01"] == 500
     assert permits["md-01"] == 2500
@@ -249,7 +249,7 @@ def test_a_hello_brings_a_grant_at_once_and_an_acknowledgement_after_the_commit(
 
 def test_a_grant_says_when_each_permit_ends(desk: Desk) -> None:
     [answer] = desk.receive(HonestPen().hello())
-    grant = messages.decode_grant(downward(answer, topics.GRANT))
+    grant = conversation.decode_grant(downward(answer, topics.GRANT))
     until = {permit[0]: permit[2] for permit in grant.permits}
     assert until["old-01"] <= NOW_UTC_MS
     assert until["md-01"] > NOW_UTC_MS + 365 * 86_400_000
@@ -323,7 +323,7 @@ def test_a_breach_is_told_to_the_pen_while_the_session_still_runs(desk: Desk) ->
     pen_one = HonestPen()
     desk.receive(pen_one.boot(), pen_one.open(badge("est-01"), cartridge_tag()), pen_one.work(300))
     outgoing = desk.receive(pen_one.work(700))
-    alert = messages.decode_alert(downward(outgoing[0], topics.ALERT))
+    alert = conversation.decode_alert(downward(outgoing[0], topics.ALERT))
     assert (alert.session, alert.code, alert.limit_um) == (1, "DEPTH_EXCEEDED", 500)
     assert desk.receive(pen_one.work(700)) == [], "and told once"
     desk.take(pen_one.alert_shown("DEPTH_EXCEEDED"))
@@ -410,7 +410,7 @@ def test_a_clinic_may_have_more_people_than_a_grant_holds(
     desk.intake.reload()
     [answer] = desk.receive(HonestPen().hello())
     assert len(answer[1]) <= 2_100  # what a pen of 128 KiB can take in beside the one it holds
-    held = [permit[0] for permit in messages.decode_grant(downward(answer, topics.GRANT)).permits]
+    held = [permit[0] for permit in conversation.decode_grant(downward(answer, topics.GRANT)).permits]
     assert held == ["md-01", *(other["id"] for other in others)][: len(held)]
     assert len(held) > (24 if id_length == 64 else 80)
 

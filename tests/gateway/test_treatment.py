@@ -22,6 +22,8 @@ from needletrail_gateway.core.registry import Registry
 from needletrail_gateway.core.treatment import Rules
 from needletrail_protocol import messages
 from needletrail_protocol.errors import PAYLOAD_INVALID, STATE_INVALID, ProtocolError
+from needletrail_protocol.readings import decode_record
+from needletrail_protocol.tables import Message
 
 EST, MD, NURSE = badge("est-01"), badge("md-01"), badge("rn-02")
 COMPLIANT: tuple[str, list[str]] = ("compliant", [])
@@ -340,8 +342,8 @@ def state(lane: Lane) -> tuple[object, ...]:
     return lane.next_seq, lane.boot_utc_ms, lane.last_use_id, lane.last_session, inside
 
 
-def record(kind: int, *fields: object) -> messages.Message:
-    return messages.decode_record(messages.encode_record(kind, fields))
+def record(kind: int, *fields: object) -> Message:
+    return decode_record(messages.encode_record(kind, fields))
 
 
 COLUMN = b"\x88"
@@ -378,14 +380,14 @@ def lane(policy: Policy, registry: Registry) -> Lane:
     pen.work(300)
     lane = Lane("pen-01", 1)
     for sent in pen.sent:
-        one = messages.decode_record(sent.payload)
+        one = decode_record(sent.payload)
         lane.advance(one, Rules(policy, registry), on_the_day, no_use)
     return lane
 
 
 @pytest.mark.parametrize(("impossible", "reason"), IMPOSSIBLE)
 def test_what_is_impossible_leaves_the_lane_as_it_was(
-    impossible: messages.Message, reason: str, lane: Lane, policy: Policy, registry: Registry
+    impossible: Message, reason: str, lane: Lane, policy: Policy, registry: Registry
 ) -> None:
     before = state(lane)
     with pytest.raises(ProtocolError) as caught:

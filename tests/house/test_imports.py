@@ -175,7 +175,7 @@ def test_only_tests_import_device_or_dashboards() -> None:
 
 def test_only_the_composition_root_touches_the_hardware() -> None:
     for path in sources(DEVICE) + sources(PROTOCOL):
-        if path != DEVICE / "main.py":
+        if path != DEVICE / "firmware.py":
             assert not imports(path) & {"machine", "network"}, path
 
 
@@ -217,7 +217,7 @@ def test_protocol_does_no_input_or_output(path: Path) -> None:
 @pytest.mark.parametrize("path", sources(PROTOCOL) + sources(DEVICE), ids=by_name)
 def test_shared_code_uses_what_micropython_has(path: Path) -> None:
     modules = {name.split(".")[0] for name in imports(path, at_run_time=True)}
-    allowed = MICROPYTHON | {"needletrail_protocol", "needletrail_device", "boards"}
+    allowed = MICROPYTHON | {"needletrail_protocol", "needletrail_device", "boards", "firmware"}
     assert sorted(modules - allowed) == []
     assert "collections.abc" not in imports(path, at_run_time=True)
     for node in nodes(parsed(path)):

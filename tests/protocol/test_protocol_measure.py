@@ -2,6 +2,7 @@
 
 from needletrail_protocol import messages
 from needletrail_protocol.measure import Calibration, Intervals, Meter, median_of_five
+from needletrail_protocol.readings import Readings, decode_record
 
 CALIBRATIONS = (
     [(0, 0), (4095, 3000)],
@@ -424,7 +425,7 @@ def test_any_split_into_records_counts_the_same():
                 1, 1, len(part), 20, times, dial, before, strokes, contact
             )
             before = strokes[-1]
-            unpacked = messages.Readings(messages.decode_record(payload))
+            unpacked = Readings(decode_record(payload))
             for index in range(len(part)):
                 meter.step(
                     unpacked.t_ms[index],

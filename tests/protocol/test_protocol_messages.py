@@ -1,7 +1,8 @@
 """Messages: every field is checked both ways; samples unpack to the readings they were made of."""
 
-from needletrail_protocol import cbor, messages
+from needletrail_protocol import cbor, conversation, messages
 from needletrail_protocol.errors import KIND_UNKNOWN, PAYLOAD_INVALID, ProtocolError
+from needletrail_protocol.readings import Readings, decode_record
 
 U32 = 0xFFFFFFFF
 T_MAX = (1 << 40) - 1
@@ -39,8 +40,8 @@ def refused(act, items):
 
 
 def readings_of(payload):
-    record = messages.decode_record(payload)
-    readings = messages.Readings(record)
+    record = decode_record(payload)
+    readings = Readings(record)
     return record, (readings.t_ms, readings.dial, readings.strokes, readings.contact)
 
 
@@ -52,21 +53,21 @@ def test_records_are_arrays_of_kind_and_fields():
 def test_a_decoded_record_encodes_to_the_same_bytes():
     for kind, fields in RECORDS:
         payload = messages.encode_record(kind, fields)
-        record = messages.decode_record(payload)
+        record = decode_record(payload)
         assert record.kind == kind
         assert record.seq == fields[0] and record.t_ms == fields[1]
-    boot = messages.decode_record(messages.encode_record(*RECORDS[0]))
+    boot = decode_record(messages.encode_record(*RECORDS[0]))
     assert (boot.boot, boot.utc_ms, boot.firmware, boot.board) == RECORDS[0][1][2:]
 
 
 def test_the_other_messages_have_no_kind():
-    hello = messages.decode_hello(messages.encode_hello(HELLO))
+    hello = conversation.decode_hello(conversation.encode_hello(HELLO))
     assert (hello.kind, hello.oldest_seq, hello.next_seq, hello.grant_utc_ms) == (0, 5, 9, None)
-    ack = messages.decode_ack(messages.encode_ack(9, 77))
+    ack = conversation.decode_ack(conversation.encode_ack(9, 77))
     assert (ack.kind, ack.seq, ack.utc_ms) == (0, 9, 77)
-    grant = messages.decode_grant(messages.encode_grant(GRANT))
+    grant = conversation.decode_grant(conversation.encode_grant(GRANT))
     assert (grant.kind, grant.permits) == (0, GRANT[4])
-    alert = messages.decode_alert(messages.encode_alert(ALERT))
+    alert = conversation.decode_alert(conversation.encode_alert(ALERT))
     assert (alert.kind, alert.limit_um, alert.depth_um) == (0, 500, None)
 
 
@@ -88,43 +89,43 @@ def test_what_would_be_refused_is_not_written():
     raises(ValueError, messages.encode_record, 8, boot)
     for lead in ([4096], [-1], [True], [None], [0] * 5, 1):
         raises(ValueError, messages.encode_record, 2, (2, 0, 1, 0, None, None, lead, 0))
-    raises(ValueError, messages.encode_hello, (9, 5, 2, "1.0.0", None))
-    raises(ValueError, messages.encode_hello, HELLO[:4])
-    raises(ValueError, messages.encode_ack, -1, 0)
+    raises(ValueError, conversation.encode_hello, (9, 5, 2, "1.0.0", None))
+    raises(ValueError, conversation.encode_hello, HELLO[:4])
+    raises(ValueError, conversation.encode_ack, -1, 0)
     for permit in ([], ["a"], ["a", None], ["a", 20001], [b"a", 1], ["a", True], "ab", None):
-        raises(ValueError, messages.encode_grant, (1, 2, "policy", 0, [permit]))
-    raises(ValueError, messages.encode_alert, ALERT[:4])
+        raises(ValueError, conversation.encode_grant, (1, 2, "policy", 0, [permit]))
+    raises(ValueError, conversation.encode_alert, ALERT[:4])
 
 
 def test_nulls_are_written_out_and_only_jitter_may_be_left_out():
-    refused(messages.decode_hello, list(HELLO[:4]))
-    refused(messages.decode_alert, [1, "CODE", 0, None])
-    refused(messages.decode_record, [7, 1, 0, 1, 500, 720])
+    refused(conversation.decode_hello, list(HELLO[:4]))
+    refused(conversation.decode_alert, [1, "CODE", 0, None])
+    refused(decode_record, [7, 1, 0, 1, 500, 720])
     sample = extended([3], *RECORDS[2][1])
     for items in (sample, extended(sample, None)):
-        assert messages.decode_record(cbor.encode(items)).jitter_column is None
-    refused(messages.decode_record, sample[:-1])
+        assert decode_record(cbor.encode(items)).jitter_column is None
+    refused(decode_record, sample[:-1])
 
 
 def test_length_of_text_is_counted_in_bytes_of_utf8():
-    assert messages.decode_record(cbor.encode([6, 1, 0, 1, "\u00e9" * 16])).code == "\u00e9" * 16
-    refused(messages.decode_record, [6, 1, 0, 1, "\u00e9" * 16 + "x"])
-    refused(messages.decode_record, [6, 1, 0, 1, "\u6c34" * 11])
+    assert decode_record(cbor.encode([6, 1, 0, 1, "\u00e9" * 16])).code == "\u00e9" * 16
+    refused(decode_record, [6, 1, 0, 1, "\u00e9" * 16 + "x"])
+    refused(decode_record, [6, 1, 0, 1, "\u6c34" * 11])
 
 
 def test_later_elements_are_ignored():
     for kind, fields in RECORDS:
         if kind != messages.SAMPLES:
             items = extended([kind], *extended(fields, 1, "later", [None]))
-            assert messages.decode_record(cbor.encode(items)).seq == fields[0]
-    assert messages.decode_ack(cbor.encode([1, 2, 3])).seq == 1
-    grant = messages.decode_grant(cbor.encode([1, 2, "p", 0, [["a", 1, 2, "later"]], "later"]))
+            assert decode_record(cbor.encode(items)).seq == fields[0]
+    assert conversation.decode_ack(cbor.encode([1, 2, 3])).seq == 1
+    grant = conversation.decode_grant(cbor.encode([1, 2, "p", 0, [["a", 1, 2, "later"]], "later"]))
     assert grant.permits[0][:3] == ["a", 1, 2]
 
 
 def test_an_unknown_kind_has_its_own_reason():
     for kind in (0, 8, -1, (1 << 64) - 1, -(1 << 64)):
-        error = raises(ProtocolError, messages.decode_record, cbor.encode([kind]))
+        error = raises(ProtocolError, decode_record, cbor.encode([kind]))
         assert error.reason == KIND_UNKNOWN
 
 
@@ -185,7 +186,7 @@ def test_jitter_is_sent_only_where_there_is_some():
 def samples(count, base, dial, strokes, steps, runs, jitter=None, t_ms=0):
     items = [3, 3, t_ms, 1, 20, count, base, bytes.fromhex(dial), strokes]
     items += [bytes.fromhex(steps), bytes.fromhex(runs)]
-    return messages.decode_record(cbor.encode(items if jitter is None else extended(items, jitter)))
+    return decode_record(cbor.encode(items if jitter is None else extended(items, jitter)))
 
 
 def test_readings_out_of_range_are_refused():
@@ -205,9 +206,9 @@ def test_readings_out_of_range_are_refused():
         samples(2, 0, "88", 0, "88", "02", None, T_MAX),
         samples(2, 0, "88", 0, "88", "02", b"\x89", T_MAX - 20),
     ):
-        assert raises(ProtocolError, messages.Readings, record).reason == PAYLOAD_INVALID
+        assert raises(ProtocolError, Readings, record).reason == PAYLOAD_INVALID
 
 
 def test_the_last_time_and_the_last_stroke_are_within_range():
-    readings = messages.Readings(samples(2, 0, "88", U32 - 1, "89", "02", None, T_MAX - 20))
+    readings = Readings(samples(2, 0, "88", U32 - 1, "89", "02", None, T_MAX - 20))
     assert (readings.t_ms[-1], readings.strokes[-1]) == (T_MAX, U32)

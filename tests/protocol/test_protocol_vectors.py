@@ -3,18 +3,19 @@
 import json
 import os
 
-from needletrail_protocol import authentication, messages, topics
+from needletrail_protocol import authentication, conversation, messages, topics
 from needletrail_protocol.errors import EPOCH_UNKNOWN, REASONS, ProtocolError
+from needletrail_protocol.readings import Readings, decode_record
 
 HERE = __file__.rsplit("/", 1)[0] if "/" in __file__ else "."
 VECTORS = HERE + "/../../protocol/vectors/v1/"
 
 DECODERS = {
-    topics.HELLO: messages.decode_hello,
-    topics.RECORD: messages.decode_record,
-    topics.ACK: messages.decode_ack,
-    topics.GRANT: messages.decode_grant,
-    topics.ALERT: messages.decode_alert,
+    topics.HELLO: conversation.decode_hello,
+    topics.RECORD: decode_record,
+    topics.ACK: conversation.decode_ack,
+    topics.GRANT: conversation.decode_grant,
+    topics.ALERT: conversation.decode_alert,
 }
 
 
@@ -46,7 +47,7 @@ def take(vector, steps):
     steps.append("payload")
     message = DECODERS[channel](payload)
     steps.append("readings")
-    readings = messages.Readings(message) if message.kind == messages.SAMPLES else None
+    readings = Readings(message) if message.kind == messages.SAMPLES else None
     return message, readings
 
 

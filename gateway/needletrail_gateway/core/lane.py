@@ -14,7 +14,8 @@ from needletrail_gateway.core.judge import Verdict
 from needletrail_gateway.core.treatment import Alert, FindUse, Rules, Treatment
 from needletrail_protocol import messages
 from needletrail_protocol.errors import STATE_INVALID, ProtocolError
-from needletrail_protocol.messages import Message, Readings
+from needletrail_protocol.readings import Readings
+from needletrail_protocol.tables import Message
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import Any
 from needletrail_gateway.core.registry import Registry
 from needletrail_gateway.core.statement import mm
 from needletrail_gateway.core.treatment import Treatment
-from needletrail_protocol.messages import Readings
+from needletrail_protocol.readings import Readings
 
 DEPTH = "depth"
 SESSION = "session"

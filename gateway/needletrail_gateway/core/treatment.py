@@ -17,7 +17,8 @@ from needletrail_gateway.core.registry import Pen, Registry, um
 from needletrail_gateway.core.scope import Scope, decide
 from needletrail_protocol import messages
 from needletrail_protocol.measure import BREACH_LEAST_MS, Meter
-from needletrail_protocol.messages import Message, Readings
+from needletrail_protocol.readings import Readings
+from needletrail_protocol.tables import Message
 
 HOLE_LEAST_MS = 1_000  # a longer time without readings inside a session is a gap in the record
 

@@ -25,6 +25,8 @@ from needletrail_gateway.shell.settings import InfluxSettings
 from needletrail_protocol import messages
 from needletrail_protocol.authentication import open_envelope
 from needletrail_protocol.errors import ProtocolError
+from needletrail_protocol.readings import Readings, decode_record
+from needletrail_protocol.tables import Message
 
 VIEW = "influx"
 BATCH_POINTS = 5_000
@@ -79,10 +81,10 @@ class PointMaker:
                 treatment = self._catch_up(entry)
             if treatment is not None:
                 yield from points.depth_points(
-                    self.rules.registry.clinic.id, treatment, messages.Readings(record)
+                    self.rules.registry.clinic.id, treatment, Readings(record)
                 )
 
-    def _opened(self, entry: Entry, record: messages.Message) -> Treatment:
+    def _opened(self, entry: Entry, record: Message) -> Treatment:
         pen = self.rules.registry.find_pen(entry.pen or "")
         if pen is None:  # it has left the registry since: use the one that the session had
             row = self._ledger.session(entry.session_id or "")
@@ -105,7 +107,7 @@ class PointMaker:
             if record.kind == messages.OPEN:
                 treatment = self._treatments[earlier.session_id or ""] = self._opened(earlier, record)
             elif record.kind == messages.SAMPLES and treatment is not None:
-                treatment.read(messages.Readings(record))
+                treatment.read(Readings(record))
         return treatment
 
 
@@ -207,8 +209,8 @@ class InfluxWriter(threading.Thread):
             self._write(write, lines[half:])
 
 
-def _record(entry: Entry) -> messages.Message:
-    return messages.decode_record(open_envelope(entry.body)[1])
+def _record(entry: Entry) -> Message:
+    return decode_record(open_envelope(entry.body)[1])
 
 
 def _said(error: Exception) -> str:

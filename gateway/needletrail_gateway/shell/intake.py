@@ -33,7 +33,7 @@ from needletrail_gateway.shell.ledger import (
     NewEntry,
     to_json,
 )
-from needletrail_protocol import messages, topics
+from needletrail_protocol import conversation, messages, topics
 from needletrail_protocol.authentication import (
     MacKey,
     external_data,
@@ -48,6 +48,8 @@ from needletrail_protocol.errors import (
     TOPIC_UNKNOWN,
     ProtocolError,
 )
+from needletrail_protocol.readings import decode_record, sequence_of
+from needletrail_protocol.tables import Message
 
 GRANT_MAX_LENGTH = 2_000  # a pen of 128 KiB holds three such, and not three of the longest message
 GRANT_PERMITS = 200
@@ -176,7 +178,7 @@ class Intake:
         return is_due
 
     def _hello(self, lane: Lane, payload: bytes) -> list[Outgoing]:
-        hello = messages.decode_hello(payload)
+        hello = conversation.decode_hello(payload)
         if hello.next_seq < lane.next_seq:
             raise ProtocolError(
                 STATE_INVALID,
@@ -197,9 +199,9 @@ class Intake:
 
     def _record(self, lane: Lane, topic: str, message: bytes, payload: bytes) -> list[Outgoing]:
         try:
-            record = messages.decode_record(payload)
+            record = decode_record(payload)
         except ProtocolError as error:
-            if messages.sequence_of(payload) != lane.next_seq:
+            if sequence_of(payload) != lane.next_seq:
                 raise
             # Authentic, in its turn, but not to be read here: keep it, or the pen would stand still.
             self._refuse(lane, topic, message, error)
@@ -254,9 +256,7 @@ class Intake:
 
     # ---- what a record brought ----
 
-    def _store(
-        self, lane: Lane, record: messages.Message, message: bytes, step: Step
-    ) -> list[Outgoing]:
+    def _store(self, lane: Lane, record: Message, message: bytes, step: Step) -> list[Outgoing]:
         group = self.group
         session_id = None
         if record.kind != messages.BOOT:
@@ -361,7 +361,7 @@ class Intake:
             }
         )
         log.warning("alert raised", session=alert.session_id, code=alert.code)
-        payload = messages.encode_alert(
+        payload = conversation.encode_alert(
             (alert.session, alert.code, alert.t_ms, alert.limit_um, alert.depth_um)
         )
         return self._seal(lane.pen_id, lane.epoch, topics.ALERT, payload)
@@ -406,7 +406,7 @@ class Intake:
 
     def ack(self, pen_id: str, epoch: int, seq: int) -> Outgoing:
         """The acknowledgement to send once the group that holds it is committed."""
-        payload = messages.encode_ack(seq, self._clock_utc_ms())
+        payload = conversation.encode_ack(seq, self._clock_utc_ms())
         return self._seal(pen_id, epoch, topics.ACK, payload)
 
     def _grant(self, lane: Lane) -> Outgoing:
@@ -514,7 +514,7 @@ class Intake:
                 lane.skip()
                 continue
             _, payload, _ = open_envelope(entry.body)
-            record = messages.decode_record(payload)
+            record = decode_record(payload)
             if record.kind == messages.OPEN and entry.session_id is not None:
                 row = self._ledger.session(entry.session_id)
                 rules = Rules(rules.policy, self._ledger.registry_at(row["registry_entry"]))
@@ -547,7 +547,7 @@ def grant_payload(rules: Rules, pen_id: str, now_utc_ms: int) -> bytes:
     policy = f"{rules.policy.name} {rules.policy.version}"[:64]
     while True:
         held = permits[:GRANT_PERMITS]
-        payload = messages.encode_grant(
+        payload = conversation.encode_grant(
             (now_utc_ms, now_utc_ms + GRANT_LIFE_MS, policy, nobody.um, held)
         )
         if len(held) == len(permits) and len(payload) <= GRANT_MAX_LENGTH:

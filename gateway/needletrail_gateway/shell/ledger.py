@@ -38,7 +38,8 @@ from sqlalchemy.engine import Compiled, Dialect
 from needletrail_gateway.core.registry import Registry
 from needletrail_gateway.shell import schema
 from needletrail_protocol.authentication import open_envelope
-from needletrail_protocol.messages import BOOT, decode_record
+from needletrail_protocol.messages import BOOT
+from needletrail_protocol.readings import decode_record
 
 QUARANTINE_KEPT = 10_000  # the newest so many; the tallies count all
 QUARANTINE_MESSAGE_KEPT = 4_096

@@ -13,6 +13,8 @@ import pytest
 from stand_in import StandIn
 
 from needletrail_protocol import messages
+from needletrail_protocol.readings import Readings
+from needletrail_protocol.tables import Message
 
 ROOT = Path(__file__).resolve().parents[3]
 MAIN = ROOT / "device" / "main.py"
@@ -107,7 +109,7 @@ def gateway(broker: Any) -> Iterator[Callable[..., StandIn]]:
         one.stop()
 
 
-def of_kind(one: StandIn, kind: int) -> list[messages.Message]:
+def of_kind(one: StandIn, kind: int) -> list[Message]:
     return [record for record in one.records() if record.kind == kind]
 
 
@@ -161,7 +163,7 @@ def test_a_tape_arrives_whole_and_speed_changes_nothing(
 def test_alerts_are_shown_recorded_and_drained(
     tmp_path: Path, micropython: Path, broker: Any, gateway: Any
 ) -> None:
-    def judge(record: messages.Message) -> str | None:
+    def judge(record: Message) -> str | None:
         return "DEPTH_EXCEEDED" if record.kind == messages.LOCAL_BREACH else None
 
     one = gateway(alert_after=judge)
@@ -229,7 +231,7 @@ def test_power_cuts_at_any_time_lose_and_repeat_nothing(
     assert [record.boot for record in of_kind(one, messages.BOOT)] == [1, 2, 3, 4, 5]
     last_reading = {}
     for record in of_kind(one, messages.SAMPLES):
-        last_reading[record.session] = messages.Readings(record).t_ms[-1]
+        last_reading[record.session] = Readings(record).t_ms[-1]
     for close in closes[:cuts]:
         assert close.t_ms == last_reading[close.session]
 

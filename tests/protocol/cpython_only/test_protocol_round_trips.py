@@ -17,6 +17,7 @@ from wire_oracle import (
 
 from needletrail_protocol import messages
 from needletrail_protocol.errors import ProtocolError
+from needletrail_protocol.readings import Readings, decode_record
 
 
 @pytest.mark.parametrize("name", sorted(oracle.FIELDS))
@@ -78,7 +79,7 @@ def test_a_faulty_reading_is_refused_both_ways_or_neither(made, column, value, d
     except ValueError:
         is_written = False
     try:
-        messages.Readings(messages.decode_record(oracle.payload_of("samples", fields)))
+        Readings(decode_record(oracle.payload_of("samples", fields)))
         is_read = True
     except ProtocolError:
         is_read = False
@@ -91,8 +92,8 @@ def test_samples_unpack_to_the_readings_they_were_made_of(made):
     payload = messages.encode_samples(*made)
     expected = oracle.samples(seq, session, period_ms, times, dial, before, strokes, contact)
     assert payload == cbor2.dumps([3, *expected])
-    record = messages.decode_record(payload)
-    unpacked = messages.Readings(record)
+    record = decode_record(payload)
+    unpacked = Readings(record)
     assert (unpacked.t_ms, unpacked.dial) == (times, dial)
     assert (unpacked.strokes, unpacked.contact) == (strokes, contact)
     assert (record.seq, record.session, record.count) == (seq, session, count)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from needletrail_protocol import authentication, cbor, messages, topics
+from needletrail_protocol import authentication, cbor, conversation, messages, topics
 from needletrail_protocol.authentication import MacKey
 from needletrail_protocol.columns import append_varint, decode_column, encode_column
+from needletrail_protocol.readings import Readings, decode_record
 
 PROTOCOL = Path(__file__).parents[3] / "protocol"
 VECTORS = PROTOCOL / "vectors" / "v1"
@@ -30,17 +31,17 @@ KEY = MacKey(oracle.KEY, 1)
 NAMES = {kind: name for name, kind in oracle.KINDS.items()}
 
 DECODERS = {
-    topics.HELLO: messages.decode_hello,
-    topics.RECORD: messages.decode_record,
-    topics.ACK: messages.decode_ack,
-    topics.GRANT: messages.decode_grant,
-    topics.ALERT: messages.decode_alert,
+    topics.HELLO: conversation.decode_hello,
+    topics.RECORD: decode_record,
+    topics.ACK: conversation.decode_ack,
+    topics.GRANT: conversation.decode_grant,
+    topics.ALERT: conversation.decode_alert,
 }
 ENCODERS = {
-    topics.HELLO: messages.encode_hello,
-    topics.ACK: lambda fields: messages.encode_ack(*fields),
-    topics.GRANT: messages.encode_grant,
-    topics.ALERT: messages.encode_alert,
+    topics.HELLO: conversation.encode_hello,
+    topics.ACK: lambda fields: conversation.encode_ack(*fields),
+    topics.GRANT: conversation.encode_grant,
+    topics.ALERT: conversation.encode_alert,
 }
 
 
@@ -69,7 +70,7 @@ def receive(topic, message, key=KEY):
     authentication.verify(key, external, payload, tag)
     decoded = DECODERS[channel](payload)
     if decoded.kind == messages.SAMPLES:
-        messages.Readings(decoded)
+        Readings(decoded)
     return decoded, payload
 
 
@@ -89,7 +90,7 @@ def encoded_again(channel, decoded, payload):
 
 def columns_again(record):
     """The packed columns of a samples record, from its readings."""
-    readings = messages.Readings(record)
+    readings = Readings(record)
     count = record.count
     runs = bytearray()
     for number, run in enumerate(_runs(readings.contact)):

@@ -1,0 +1,357 @@
+"""The firmware's composition root: `main()` is one power-on.
+
+The only file that knows of sockets, processes and clocks. Two tasks: the sampler reads the board and
+never waits for the network; the uplink's task connects, moves bytes, and connects again. Everything
+is built here and passed in. Exit: 0 all records committed, 2 a file that a person must mend, 3 the
+records could not be delivered in time (they stay in flash for the next run).
+"""
+
+# ruff: noqa: PLC0415
+# A module is imported when its turn comes: the order decides how much heap compiling needs.
+
+import asyncio
+import gc
+import json
+import os
+import random
+import sys
+import time
+
+TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
+if TYPE_CHECKING:
+    from typing import Any
+
+EXIT_DONE, EXIT_INPUT, EXIT_UNDELIVERED = 0, 2, 3
+IDLE_S = 0.01  # how long the uplink's task sleeps when there is nothing to send
+LINGER_MS = 300  # after the last acknowledgement: an alert may still be on its way
+GRANT_GRACE_MS = 2000  # a grant in flash will do if none comes within this time of the first ack
+NETWORK_TIMEOUT_S = 10
+GC_THRESHOLD_BYTES = 4096
+READ_BYTES = 1024
+# Compiling takes four times a module's size for a moment: so the large ones come first.
+LARGE_MODULES = (
+    "needletrail_protocol.messages",
+    "needletrail_device.uplink",
+    "needletrail_device.recorder",
+    "needletrail_device.journal",
+)
+
+
+def _add_paths() -> None:
+    here = __file__.rsplit("/", 1)[0] if "/" in __file__ else "."
+    protocol = os.getenv("NEEDLETRAIL_PROTOCOL") or here + "/../protocol"
+    for path in (protocol, here):
+        if path not in sys.path:
+            sys.path.insert(0, path)
+
+
+class Clock:
+    """Milliseconds since power-on, from a counter that may wrap."""
+
+    def __init__(self) -> None:
+        self._ticks_ms = getattr(time, "ticks_ms", None)
+        self._last = self._ticks_ms() if self._ticks_ms else time.monotonic_ns() // 1000000
+        self._now_ms = 0
+
+    def now_ms(self) -> int:
+        """Never falls."""
+        if self._ticks_ms:
+            ticks = self._ticks_ms()
+            self._now_ms += time.ticks_diff(ticks, self._last)
+            self._last = ticks
+            return self._now_ms
+        return time.monotonic_ns() // 1000000 - self._last
+
+
+def _forget(*names: str) -> None:
+    """Modules that have done their work give back their part of the heap."""
+    for name in names:
+        parent, _, child = name.rpartition(".")
+        del sys.modules[name]
+        if hasattr(sys.modules[parent], child):
+            delattr(sys.modules[parent], child)
+    gc.collect()
+
+
+class Heap:
+    """The largest heap seen, on MicroPython; CPython has no such figure."""
+
+    def __init__(self) -> None:
+        self.peak_bytes: "int | None" = None
+        if hasattr(gc, "mem_alloc"):
+            from micropython import opt_level
+
+            self.peak_bytes = 0
+            gc.threshold(GC_THRESHOLD_BYTES)
+            opt_level(3)  # code without line numbers takes less of the heap
+
+    def look(self) -> None:
+        """Remember the figure, if it is the largest."""
+        if self.peak_bytes is not None:
+            self.peak_bytes = max(self.peak_bytes, gc.mem_alloc())
+
+
+def tell(event: str, *pairs: "tuple[str, Any]") -> None:
+    """One JSON object on a line of standard output."""
+    line = '{"event": ' + json.dumps(event)
+    for name, value in pairs:
+        line += ", " + json.dumps(name) + ": " + json.dumps(value)
+    sys.stdout.write(line + "}\n")
+    sys.stdout.flush()
+
+
+def _read_config(flash: str) -> "Any":
+    from needletrail_device import config
+    from needletrail_device.inputs import InputError
+
+    path = flash + "/" + config.FILE
+    text = None
+    try:
+        with open(path) as file:
+            text = file.read()
+    except (OSError, UnicodeError):
+        pass
+    if text is None:
+        raise InputError(path, 0, "cannot be read")
+    return config.load(path, text)
+
+
+class Pen:
+    """Everything that one power-on needs, built in order."""
+
+    def __init__(self, flash: str, clock: Clock, heap: Heap) -> None:
+        self.clock = clock
+        self.heap = heap
+        for name in LARGE_MODULES:
+            __import__(name)
+            gc.collect()
+        self.config = _read_config(flash)
+        self.board = self._board(flash)
+        _forget("needletrail_device.config", "boards.tape_head")
+        from needletrail_device import limits, recorder, uplink
+        from needletrail_device.folder import Folder
+        from needletrail_device.journal import Journal
+        from needletrail_device.recovery import recover
+        from needletrail_protocol import authentication, topics
+
+        heap.look()
+        files = Folder("%s/epoch-%d" % (flash, self.config.epoch))
+        self.journal = Journal(files)
+        lost_session = recover(self.journal)
+        maybe_sent_seq = self.journal.next_seq - (1 if lost_session is None else 2)
+        self.journal.boot += 1
+        self.journal.save()
+        key = authentication.MacKey(self.config.key, self.config.epoch)
+        grant_topic = topics.build(self.config.clinic, self.config.pen, topics.GRANT)
+        self.limits = limits.Limits(
+            files, key, authentication.external_data(grant_topic, self.config.pen, key.epoch)
+        )
+        self.recorder = recorder.Recorder(
+            self.config, self.journal, self.limits, self.board.period_ms, self.board.show, tell
+        )
+        self.uplink = uplink.Uplink(
+            self.config,
+            key,
+            self.journal,
+            maybe_sent_seq,
+            self.limits,
+            tell,
+            self.recorder.alert,
+            self.recorder.grant_changed,
+        )
+        tell("boot", ("boot", self.journal.boot), ("backlog", self._backlog()))
+        if lost_session is not None:
+            tell("closed", ("session", lost_session), ("cause", "power loss"))
+        self.recorder.boot(self.board.utc_ms, self.board.name)
+        heap.look()
+        _forget("needletrail_device.recovery")
+
+    def _board(self, flash: str) -> "Any":
+        from needletrail_device.inputs import InputError
+
+        if self.config.board != "virtual":
+            cause = "board %r is not known here" % self.config.board
+            raise InputError(flash + "/pen.json", 0, cause)
+        from boards import virtual
+
+        return virtual.Board(
+            self.config.tape, self.config.speed, self.clock.now_ms, asyncio.sleep, tell
+        )
+
+    def _backlog(self) -> int:
+        return self.journal.next_seq - 1 - self.journal.durable_seq
+
+    # ---- sampling ----
+
+    async def wait_ready(self) -> None:
+        """The virtual board plays when the gateway has answered, so that speed changes nothing."""
+        until_ms = self.clock.now_ms() + int(self.config.wait_ready_s * 1000)
+        ready_ms = -1
+        while self.clock.now_ms() < until_ms:
+            if not self.uplink.is_ready:
+                ready_ms = -1
+            elif self.uplink.is_grant_heard:
+                return
+            elif ready_ms < 0:
+                ready_ms = self.clock.now_ms()
+            elif (
+                self.limits.issued_utc_ms is not None
+                and self.clock.now_ms() - ready_ms >= GRANT_GRACE_MS
+            ):
+                return
+            await asyncio.sleep(IDLE_S)
+        tell("offline")
+
+    async def sample(self) -> None:
+        """Read the board until power is off."""
+        board = self.board
+        recorder = self.recorder
+        written = recorder.written
+        is_first = True
+        while await board.next():
+            if is_first:
+                recorder.begin(board.strokes)
+                is_first = False
+            event = board.take_event()
+            while event is not None:
+                self._hear(board.t_ms, event[0], event[1])
+                event = board.take_event()
+            recorder.reading(board.t_ms, board.counts, board.strokes, board.contact_adc)
+            if recorder.written != written:
+                written = recorder.written
+                self.heap.look()
+        recorder.power_off()
+
+    def _hear(self, t_ms: int, name: str, tag: bytes) -> None:
+        if name == "badge":
+            self.recorder.badge_read(t_ms, tag)
+        elif name == "cartridge":
+            self.recorder.cartridge_arrived(t_ms, tag)
+        else:
+            self.recorder.cartridge_removed(t_ms)
+
+    # ---- network ----
+
+    async def converse(self) -> None:
+        """Be connected, as far as the network allows, until cancelled."""
+        from needletrail_device import mqtt, uplink
+
+        failures = 0
+        while True:
+            writer = None
+            cause = ""
+            try:
+                reader, writer = await asyncio.wait_for(
+                    asyncio.open_connection(self.config.broker_host, self.config.broker_port),
+                    NETWORK_TIMEOUT_S,
+                )
+                self.uplink.begin(self.clock.now_ms())
+                await self._exchange(reader, writer)
+            except (OSError, MemoryError, asyncio.TimeoutError, mqtt.RemoteError) as error:  # noqa: UP041
+                cause = str(error) or type(error).__name__
+            if self.uplink.is_ready:
+                failures = 0
+            self.uplink.end()
+            if writer is not None:
+                await _close(writer)
+            if failures == 0:
+                tell("disconnected", ("cause", cause))
+            delay_ms = uplink.retry_delay_ms(failures, random.random())
+            failures += 1
+            gc.collect()
+            await asyncio.sleep(delay_ms / 1000)
+
+    async def _exchange(self, reader: "Any", writer: "Any") -> None:
+        failed: "list[BaseException]" = []
+        receiving = asyncio.create_task(self._receive(reader, failed))
+        try:
+            while not failed:
+                data = self.uplink.outbound(self.clock.now_ms())
+                if data:
+                    self.heap.look()
+                    writer.write(data)
+                    await asyncio.wait_for(writer.drain(), NETWORK_TIMEOUT_S)
+                else:
+                    await asyncio.sleep(IDLE_S)
+        finally:
+            receiving.cancel()
+        raise failed[0]
+
+    async def _receive(self, reader: "Any", failed: "list[BaseException]") -> None:
+        try:
+            while True:
+                data = await reader.read(READ_BYTES)
+                if not data:
+                    raise OSError("the broker closed the connection")
+                self.uplink.feed(data, self.clock.now_ms())
+                self.heap.look()
+        except Exception as error:  # handed to the task that writes, which knows what to do
+            failed.append(error)
+
+    # ---- the end ----
+
+    async def drain(self) -> bool:
+        """Wait until everything is committed. False: no progress for too long."""
+        timeout_ms = int(self.config.drain_timeout_s * 1000)
+        quiet_ms = progress_ms = self.clock.now_ms()
+        state = None
+        while True:
+            now_ms = self.clock.now_ms()
+            now_state = (self.journal.durable_seq, self.journal.next_seq)
+            if now_state != state:
+                state = now_state
+                progress_ms = now_ms
+            if not self.uplink.is_all_committed():
+                quiet_ms = now_ms
+            elif now_ms - quiet_ms >= LINGER_MS:
+                return True
+            if now_ms - progress_ms >= max(timeout_ms, LINGER_MS):
+                return False
+            await asyncio.sleep(IDLE_S)
+
+
+async def _close(writer: "Any") -> None:
+    writer.close()
+    try:
+        await asyncio.wait_for(writer.wait_closed(), 1)
+    except (OSError, asyncio.TimeoutError):  # noqa: UP041  it is gone in any case
+        pass
+
+
+async def power_on(flash: str) -> int:
+    """One power-on, from boot to power off."""
+    heap = Heap()
+    pen = Pen(flash, Clock(), heap)
+    network = asyncio.create_task(pen.converse())
+    await pen.wait_ready()
+    await pen.sample()
+    is_drained = await pen.drain()
+    if network.done():
+        await network  # it never ends by itself: show what went wrong
+    pen.uplink.disconnect()
+    await asyncio.sleep(2 * IDLE_S)
+    network.cancel()
+    pen.journal.close()
+    heap.look()
+    if not is_drained:
+        tell("undelivered", ("records", pen.journal.next_seq - 1 - pen.journal.durable_seq))
+        sys.stderr.write("no acknowledgement for too long; what is left stays in flash\n")
+        return EXIT_UNDELIVERED
+    tell("done", ("records", pen.recorder.written), ("heap_peak_bytes", heap.peak_bytes))
+    return EXIT_DONE
+
+
+def main() -> int:
+    """The exit code."""
+    _add_paths()
+    if len(sys.argv) != 2:
+        sys.stderr.write("usage: main.py FLASH_DIR\n")
+        return EXIT_INPUT
+    random.seed(int.from_bytes(os.urandom(4), "big"))
+    from needletrail_device.inputs import InputError
+
+    try:
+        return asyncio.run(power_on(sys.argv[1]))
+    except InputError as error:
+        sys.stderr.write(str(error) + "\n")
+        return EXIT_INPUT
