@@ -25,9 +25,7 @@ EXIT_DONE, EXIT_INPUT, EXIT_UNDELIVERED = 0, 2, 3
 IDLE_S = 0.01  # how long the uplink's task sleeps when there is nothing to send
 LINGER_MS = 300  # after the last acknowledgement: an alert may still be on its way
 GRANT_GRACE_MS = 2000  # a grant in flash will do if none comes within this time of the first ack
-NETWORK_TIMEOUT_S = 10
 GC_THRESHOLD_BYTES = 4096
-READ_BYTES = 1024
 # Compiling takes four times a module's size for a moment: so the large ones come first.
 LARGE_MODULES = (
     "needletrail_protocol.messages",
@@ -128,13 +126,18 @@ class Pen:
         self.config = _read_config(flash)
         self.board = self._board(flash)
         _forget("needletrail_device.config", "boards.tape_head")
-        from needletrail_device import limits, recorder, uplink
+        from needletrail_device import connection, limits, recorder, uplink
         from needletrail_device.folder import Folder
         from needletrail_device.journal import Journal
         from needletrail_device.recovery import recover
         from needletrail_protocol import authentication, topics
 
         heap.look()
+        host, port = self.config.broker_host, self.config.broker_port
+
+        async def open_broker() -> "Any":
+            return await asyncio.open_connection(host, port)
+
         files = Folder("%s/epoch-%d" % (flash, self.config.epoch))
         self.journal = Journal(files)
         lost_session = recover(self.journal)
@@ -163,6 +166,9 @@ class Pen:
         if lost_session is not None:
             tell("closed", ("session", lost_session), ("cause", "power loss"))
         self.recorder.boot(self.board.utc_ms, self.board.name)
+        self.connection = connection.Connection(
+            self.uplink, open_broker, self.clock.now_ms, tell, heap.look
+        )
         heap.look()
         _forget("needletrail_device.recovery")
 
@@ -230,64 +236,6 @@ class Pen:
         else:
             self.recorder.cartridge_removed(t_ms)
 
-    # ---- network ----
-
-    async def converse(self) -> None:
-        """Be connected, as far as the network allows, until cancelled."""
-        from needletrail_device import mqtt, uplink
-
-        failures = 0
-        while True:
-            writer = None
-            cause = ""
-            try:
-                reader, writer = await asyncio.wait_for(
-                    asyncio.open_connection(self.config.broker_host, self.config.broker_port),
-                    NETWORK_TIMEOUT_S,
-                )
-                self.uplink.begin(self.clock.now_ms())
-                await self._exchange(reader, writer)
-            except (OSError, MemoryError, asyncio.TimeoutError, mqtt.RemoteError) as error:  # noqa: UP041
-                cause = str(error) or type(error).__name__
-            if self.uplink.is_ready:
-                failures = 0
-            self.uplink.end()
-            if writer is not None:
-                await _close(writer)
-            if failures == 0:
-                tell("disconnected", ("cause", cause))
-            delay_ms = uplink.retry_delay_ms(failures, random.random())
-            failures += 1
-            gc.collect()
-            await asyncio.sleep(delay_ms / 1000)
-
-    async def _exchange(self, reader: "Any", writer: "Any") -> None:
-        failed: "list[BaseException]" = []
-        receiving = asyncio.create_task(self._receive(reader, failed))
-        try:
-            while not failed:
-                data = self.uplink.outbound(self.clock.now_ms())
-                if data:
-                    self.heap.look()
-                    writer.write(data)
-                    await asyncio.wait_for(writer.drain(), NETWORK_TIMEOUT_S)
-                else:
-                    await asyncio.sleep(IDLE_S)
-        finally:
-            receiving.cancel()
-        raise failed[0]
-
-    async def _receive(self, reader: "Any", failed: "list[BaseException]") -> None:
-        try:
-            while True:
-                data = await reader.read(READ_BYTES)
-                if not data:
-                    raise OSError("the broker closed the connection")
-                self.uplink.feed(data, self.clock.now_ms())
-                self.heap.look()
-        except Exception as error:  # handed to the task that writes, which knows what to do
-            failed.append(error)
-
     # ---- the end ----
 
     async def drain(self) -> bool:
@@ -310,19 +258,11 @@ class Pen:
             await asyncio.sleep(IDLE_S)
 
 
-async def _close(writer: "Any") -> None:
-    writer.close()
-    try:
-        await asyncio.wait_for(writer.wait_closed(), 1)
-    except (OSError, asyncio.TimeoutError):  # noqa: UP041  it is gone in any case
-        pass
-
-
 async def power_on(flash: str) -> int:
     """One power-on, from boot to power off."""
     heap = Heap()
     pen = Pen(flash, Clock(), heap)
-    network = asyncio.create_task(pen.converse())
+    network = asyncio.create_task(pen.connection.run(random.random))
     await pen.wait_ready()
     await pen.sample()
     is_drained = await pen.drain()
