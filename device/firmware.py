@@ -16,6 +16,7 @@ import os
 import random
 import sys
 import time
+from binascii import crc32
 
 TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def tell(event: str, *pairs: "tuple[str, Any]") -> None:
     sys.stdout.flush()
 
 
-def _read_config(flash: str) -> "Any":
+def _read_config(flash: str) -> "tuple[Any, int]":
+    """(what pen.json says, CRC-32 of it); InputError if a person must mend it."""
     from needletrail_device import config
     from needletrail_device.inputs import InputError
 
@@ -111,7 +113,7 @@ def _read_config(flash: str) -> "Any":
         pass
     if text is None:
         raise InputError(path, 0, "cannot be read")
-    return config.load(path, text)
+    return config.load(path, text), crc32(text.encode())
 
 
 class Pen:
@@ -123,31 +125,22 @@ class Pen:
         for name in LARGE_MODULES:
             __import__(name)
             gc.collect()
-        self.config = _read_config(flash)
+        self.config, config_crc = _read_config(flash)
         self.board = self._board(flash)
         _forget("needletrail_device.config", "boards.tape_head")
-        from needletrail_device import connection, limits, recorder, uplink
-        from needletrail_device.folder import Folder
-        from needletrail_device.journal import Journal
-        from needletrail_device.recovery import recover
+        from needletrail_device import connection, limits, recorder, streams, uplink
         from needletrail_protocol import authentication, topics
 
         heap.look()
-        host, port = self.config.broker_host, self.config.broker_port
-
-        async def open_broker() -> "Any":
-            return await asyncio.open_connection(host, port)
-
-        files = Folder("%s/epoch-%d" % (flash, self.config.epoch))
-        self.journal = Journal(files)
-        lost_session = recover(self.journal)
+        epoch, secret, files, lost_session = self._open_journal(flash)
         maybe_sent_seq = self.journal.next_seq - (1 if lost_session is None else 2)
+        self.journal.measure()
         self.journal.boot += 1
         self.journal.save()
-        key = authentication.MacKey(self.config.key, self.config.epoch)
+        key = authentication.MacKey(secret, epoch)
         grant_topic = topics.build(self.config.clinic, self.config.pen, topics.GRANT)
         self.limits = limits.Limits(
-            files, key, authentication.external_data(grant_topic, self.config.pen, key.epoch)
+            files, key, authentication.external_data(grant_topic, self.config.pen, epoch)
         )
         self.recorder = recorder.Recorder(
             self.config, self.journal, self.limits, self.board.period_ms, self.board.show, tell
@@ -161,13 +154,20 @@ class Pen:
             tell,
             self.recorder.alert,
             self.recorder.grant_changed,
+            config_crc,
         )
         tell("boot", ("boot", self.journal.boot), ("backlog", self._backlog()))
         if lost_session is not None:
             tell("closed", ("session", lost_session), ("cause", "power loss"))
         self.recorder.boot(self.board.utc_ms, self.board.name)
+        context = self._trust(flash, streams)
+        host, port = self.config.broker_host, self.config.broker_port
         self.connection = connection.Connection(
-            self.uplink, open_broker, self.clock.now_ms, tell, heap.look
+            self.uplink,
+            lambda: streams.open_stream(host, port, context),
+            self.clock.now_ms,
+            tell,
+            heap.look,
         )
         heap.look()
         _forget("needletrail_device.recovery")
@@ -178,11 +178,64 @@ class Pen:
         if self.config.board != "virtual":
             cause = "board %r is not known here" % self.config.board
             raise InputError(flash + "/pen.json", 0, cause)
+        config = self.config
+        if config.timer:
+            from boards import virtual_timer
+
+            now_us, nap_us = _microseconds()
+            return virtual_timer.Board(
+                config.tape, config.speed, self.clock.now_ms, asyncio.sleep, tell, now_us, nap_us
+            )
         from boards import virtual
 
-        return virtual.Board(
-            self.config.tape, self.config.speed, self.clock.now_ms, asyncio.sleep, tell
-        )
+        return virtual.Board(config.tape, config.speed, self.clock.now_ms, asyncio.sleep, tell)
+
+    def _open_journal(self, flash: str) -> "tuple[int, bytes, Any, int | None]":
+        """(key epoch, key, folder, session found open): the oldest epoch with records left to deliver.
+
+        So a pen whose key was changed first delivers under the old key what it recorded under it.
+        """
+        from needletrail_device.folder import Folder
+        from needletrail_device.journal import Journal
+        from needletrail_device.recovery import recover
+
+        config = self.config
+        for epoch, key in config.previous + [(config.epoch, config.key)]:
+            path = "%s/epoch-%d" % (flash, epoch)
+            if epoch != config.epoch and not _is_there(path):
+                continue
+            files = Folder(path)
+            if config.slow_write_ms:
+                files = self._slow(files)
+            self.journal = Journal(files)
+            lost_session = recover(self.journal)
+            if epoch == config.epoch or self._backlog():
+                return epoch, key, files, lost_session
+            self.journal.close()
+        raise ValueError("no epoch")  # the last one always returns
+
+    def _slow(self, files: "Any") -> "Any":
+        from boards.slow_flash import SlowFolder
+
+        return SlowFolder(files, self.config.slow_write_ms / 1000, time.sleep)
+
+    def _trust(self, flash: str, streams: "Any") -> "Any":
+        """The TLS context of the pinned authority; None: the clinic's network is trusted instead."""
+        from needletrail_device.inputs import InputError
+
+        name = self.config.broker_ca
+        if name is None:
+            return None
+        path = flash + "/" + name
+        context = None
+        try:
+            with open(path, "rb") as file:
+                context = streams.pinned(file.read())
+        except (OSError, ValueError):
+            pass
+        if context is None:
+            raise InputError(path, 0, "no certificate (DER) of an authority to trust")
+        return context
 
     def _backlog(self) -> int:
         return self.journal.next_seq - 1 - self.journal.durable_seq
@@ -258,6 +311,21 @@ class Pen:
             await asyncio.sleep(IDLE_S)
 
 
+def _is_there(path: str) -> bool:
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _microseconds() -> "tuple[Any, Any]":
+    """A clock and a nap in microseconds, on either interpreter."""
+    if hasattr(time, "ticks_us"):
+        return time.ticks_us, time.sleep_us
+    return (lambda: time.monotonic_ns() // 1000), (lambda nap_us: time.sleep(nap_us / 1e6))
+
+
 async def power_on(flash: str) -> int:
     """One power-on, from boot to power off."""
     heap = Heap()
@@ -277,6 +345,8 @@ async def power_on(flash: str) -> int:
         tell("undelivered", ("records", pen.journal.next_seq - 1 - pen.journal.durable_seq))
         sys.stderr.write("no acknowledgement for too long; what is left stays in flash\n")
         return EXIT_UNDELIVERED
+    if hasattr(pen.board, "lateness"):
+        tell("sampled", ("late_ms", pen.board.lateness()))
     tell("done", ("records", pen.recorder.written), ("heap_peak_bytes", heap.peak_bytes))
     return EXIT_DONE
 

@@ -47,11 +47,19 @@ class Journal:
         self.next_seq += 1
         return self.next_seq - 1
 
+    def may_arm(self) -> bool:
+        return True
+
+    def is_warning(self) -> bool:
+        return False
+
 
 class NoGrant:
     """A pen that has not heard of any limit yet: it measures, and breaks no batch for a breach."""
 
     issued_utc_ms = None
+    fault = None
+    is_hard = False
 
     def limit_um(self, *_asked: object) -> None:
         return None
@@ -125,6 +133,7 @@ def record(registry: Registry, pen_id: str, tape: Tape, journal: Journal, serial
     class Config:
         calibration = pen.counts_to_depth()
         reading_tolerance_um = um(pen.reading_tolerance_mm)
+        without_grant = "warn"
 
     journal.boot += 1
     recorder = Recorder(

@@ -39,6 +39,7 @@ class Board:
         self.name = NAME
         self.t_ms = -1
         self.counts = self.strokes = self.contact_adc = 0
+        self._row = (-1, 0, 0, 0)  # as read last: t_ms, counts, strokes, contact_adc
         self._event: "tuple[str, bytes] | None" = None
         self._path = path
         self._speed = speed
@@ -59,36 +60,43 @@ class Board:
 
     async def next(self) -> bool:
         """Wait for the next reading. False: power is off."""
-        line = self._read_line()
-        if line is None:
-            self._file.close()
+        if not self._read_row():
             return False
-        before_ms, before_strokes = self.t_ms, self.strokes
-        parts = line.split(",")
-        if len(parts) != 5:
-            raise self._refusal("%d fields where there should be 5" % len(parts))
-        try:
-            self.t_ms = int(parts[0])
-            self.counts = int(parts[1])
-            self.strokes = int(parts[2])
-            self.contact_adc = int(parts[3])
-        except ValueError:
-            self.t_ms = -1
-        if self.t_ms < 0:
-            raise self._refusal("a reading that is not a whole number")
-        if not before_ms < self.t_ms <= _T_MAX_MS:
-            raise self._refusal("t_ms does not rise")
-        if not before_strokes <= self.strokes <= _STROKES_MAX:
-            raise self._refusal("strokes run backwards")
-        if not 0 <= self.counts <= _SENSOR_MAX or not 0 <= self.contact_adc <= _SENSOR_MAX:
-            raise self._refusal("a reading beyond 12 bits")
-        if parts[4]:
-            self._event = self._parse_event(parts[4])
+        self.t_ms, self.counts, self.strokes, self.contact_adc = self._row
         self._rows += 1
         if self._speed:
             await self._pace()
         elif self._rows % _ROWS_A_TURN == 0:
             await self._sleep_s(0)
+        return True
+
+    def _read_row(self) -> bool:
+        """The tape's next row into _row, and its event. False at the end."""
+        line = self._read_line()
+        if line is None:
+            self._file.close()
+            return False
+        before_ms, _, before_strokes, _ = self._row
+        parts = line.split(",")
+        if len(parts) != 5:
+            raise self._refusal("%d fields where there should be 5" % len(parts))
+        row = (-1, 0, 0, 0)
+        try:
+            row = (int(parts[0]), int(parts[1]), int(parts[2]), int(parts[3]))
+        except ValueError:
+            pass
+        t_ms, counts, strokes, contact_adc = row
+        if t_ms < 0:
+            raise self._refusal("a reading that is not a whole number")
+        if not before_ms < t_ms <= _T_MAX_MS:
+            raise self._refusal("t_ms does not rise")
+        if not before_strokes <= strokes <= _STROKES_MAX:
+            raise self._refusal("strokes run backwards")
+        if not 0 <= counts <= _SENSOR_MAX or not 0 <= contact_adc <= _SENSOR_MAX:
+            raise self._refusal("a reading beyond 12 bits")
+        self._row = row
+        if parts[4]:
+            self._event = self._parse_event(parts[4])
         return True
 
     def take_event(self) -> "tuple[str, bytes] | None":

@@ -1,4 +1,4 @@
-"""The folder in flash: the seven things that the firmware does with files, and nothing else.
+"""The folder in flash: the eight things that the firmware does with files, and nothing else.
 
 Passed to the journal and the grant, so that a test can pass one that fails. A write is on the
 medium when `write`, or `sync` of an opened file, returns: MicroPython's flush is fsync or littlefs'
@@ -51,6 +51,11 @@ class Folder:
     def remove(self, name: str) -> None:
         """Delete a file."""
         os.remove(self._path + "/" + name)
+
+    def free_bytes(self) -> int:
+        """What the file system has left. littlefs counts all of its blocks for this."""
+        figures = os.statvfs(self._path)
+        return figures[1] * figures[4]
 
     def sync(self, file: "Any") -> None:
         """What was written to an opened file is on the medium when this returns."""

@@ -1,15 +1,16 @@
 """MQTT 3.1.1 (OASIS standard) for one pen: bytes in, events out; bytes out on request.
 
 Strategy: `Client` is one connection's life and no longer. The owner reports what came from the
-network with `feed_bytes`, fetches what is to be sent with `take_outbound`, and says what time it is.
+network with `feed_bytes`, fetches what is to be sent with `outbound`, and says what time it is.
 A packet is collected in one buffer of its own size, however the network cut it, and understood when
-it is whole; its length is bounded before the buffer is made. We trust the broker with nothing: what
-it may not send raises RemoteError, and the owner drops the connection. Misuse raises ValueError.
+it is whole; its length is bounded before the buffer is made. What goes out is written once, into the
+buffer that is sent. We trust the broker with nothing: what it may not send raises RemoteError, and
+the owner drops the connection. Misuse raises ValueError.
 
 Sessions are clean and TCP loses nothing within a connection, so a publish is never repeated here;
 the uplink repeats whatever the gateway has not acknowledged.
 
-Does not do: sockets, clocks, TLS, QoS 2, retained messages, wills, persistent sessions.
+Does not do: sockets, clocks, TLS, QoS 2, retained messages, persistent sessions.
 """
 
 TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 PACKET_MAX = 4608  # authentication.MAX_MESSAGE_LENGTH, a topic and change
 KEEPALIVE_S = 30
 PING_AFTER_MS = 10_000  # this long without a byte sent or received: ask whether it is alive
-DEAD_AFTER_MS = 20_000  # this long without a byte received: it is not
+DEAD_AFTER_MS = 25_000  # this long without a byte received: it is not. An answer may take 10 s
 
 # Events: the first item of the tuples that feed_bytes returns.
 CONNECTED = "connected"  # ("connected",)
@@ -34,16 +35,25 @@ class RemoteError(Exception):
 
 
 class Client:
-    """One connection. `unacknowledged` counts publishes without their PUBACK."""
+    """One connection. `out` waits to be sent; `awaited` holds the ids of publishes without a PUBACK.
+
+    will: (topic, message) that the broker publishes if this connection ends without a good-bye.
+    """
 
     def __init__(
-        self, client_id: str, username: "str | None", password: "str | None", now_ms: int
+        self,
+        client_id: str,
+        username: "str | None",
+        password: "str | None",
+        now_ms: int,
+        will: "tuple[str, bytes] | None" = None,
     ) -> None:
         self.is_connected = False
-        self._out = bytearray()
-        self._sent_ms = self._received_ms = now_ms
+        self.out = bytearray()
+        self._sent_ms = self._received_ms = self._asked_ms = now_ms
+        self._is_pinged = False
         self._packet_id = 0
-        self._awaited: "set[int]" = set()  # packet ids of publishes
+        self.awaited: "set[int]" = set()
         self._subscribe_id = 0
         self._subscribe_count = 0
         self._header = -1  # first byte of the packet that is coming in, -1 before it
@@ -52,28 +62,31 @@ class Client:
         self._filled = -1  # bytes of the body so far, -1 while the length is coming
         flags = 0x02
         body = _text(client_id)
+        if will is not None:
+            flags |= 0x0C  # QoS 1, not retained
+            body += _text(will[0]) + _text(will[1])
         if username is not None:
             flags |= 0x80
             body += _text(username)
             if password is not None:
                 flags |= 0x40
                 body += _text(password)
-        head = _text("MQTT") + bytes((4, flags, KEEPALIVE_S >> 8, KEEPALIVE_S & 255))
-        self._send(0x10, head + body)
+        self._send(0x10, _text("MQTT") + bytes((4, flags, 0, KEEPALIVE_S)) + body)
 
     # ---- out ----
 
-    @property
-    def unacknowledged(self) -> int:
-        """Publishes that the broker has not acknowledged."""
-        return len(self._awaited)
+    def publish(self, topic: str, length: int) -> int:
+        """Begin a message of `length` bytes at QoS 1.
 
-    def publish(self, topic: str, payload: bytes) -> int:
-        """Send at QoS 1. Returns the packet id."""
+        Returns where it begins in `out`, which has room for it: the caller writes it there, at once.
+        """
         packet_id = self._next_id()
-        self._awaited.add(packet_id)
-        self._send(0x32, _text(topic) + packet_id.to_bytes(2, "big") + payload)
-        return packet_id
+        self.awaited.add(packet_id)
+        self._send(0x32, _text(topic) + packet_id.to_bytes(2, "big"), length)
+        head = self.out
+        self.out = bytearray(len(head) + length)
+        self.out[: len(head)] = head
+        return len(head)
 
     def subscribe(self, topics: "list[str]") -> None:
         """Ask for these topics at QoS 1."""
@@ -92,44 +105,47 @@ class Client:
 
     def tick(self, now_ms: int) -> None:
         """Keep the connection alive; RemoteError if nothing came for DEAD_AFTER_MS."""
+        if self.is_connected and not self._is_pinged and not self._subscribe_count and not self.awaited:
+            self._asked_ms = now_ms  # nothing is owed
         silent_ms = now_ms - self._received_ms
-        if silent_ms >= DEAD_AFTER_MS or (not self.is_connected and silent_ms >= PING_AFTER_MS):
+        if silent_ms >= DEAD_AFTER_MS:
             raise RemoteError("nothing came from the broker for %d ms" % silent_ms)
-        if (
-            self.is_connected
-            and max(silent_ms, now_ms - self._sent_ms) >= PING_AFTER_MS
-            and now_ms - self._sent_ms >= PING_AFTER_MS // 2
+        if self.is_connected and (
+            now_ms - self._sent_ms >= PING_AFTER_MS
+            or (silent_ms >= PING_AFTER_MS and not self._is_pinged)
         ):
-            self._send(0xC0, b"")
+            self._is_pinged = True
             self._sent_ms = now_ms
+            self._send(0xC0, b"")
 
-    def outbound_length(self) -> int:
-        """Bytes that wait to be taken."""
-        return len(self._out)
+    def waited_ms(self, now_ms: int) -> int:
+        """For how long the broker has owed an answer and said nothing, as of the last tick."""
+        return now_ms - max(self._asked_ms, self._received_ms)
 
-    def take_outbound(self, now_ms: int) -> bytes:
+    def outbound(self, now_ms: int) -> bytes:
         """What is to be sent now; it is forgotten here."""
-        if not self._out:
+        data = self.out
+        if not data:
             return b""
-        data = self._out
-        self._out = bytearray()
+        self.out = bytearray()
         self._sent_ms = now_ms
         return data
 
     def _next_id(self) -> int:
         while True:
             self._packet_id = self._packet_id % 0xFFFF + 1
-            if self._packet_id not in self._awaited:
+            if self._packet_id not in self.awaited:
                 return self._packet_id
 
-    def _send(self, first: int, body: bytes) -> None:
-        self._out.append(first)
-        length = len(body)
+    def _send(self, first: int, body: bytes, more: int = 0) -> None:
+        """A packet, but for the last `more` bytes of it (section 2.2)."""
+        length = len(body) + more
+        self.out.append(first)
         while length > 0x7F:
-            self._out.append((length & 0x7F) | 0x80)
+            self.out.append((length & 0x7F) | 0x80)
             length >>= 7
-        self._out.append(length)
-        self._out.extend(body)
+        self.out.append(length)
+        self.out.extend(body)
 
     # ---- in ----
 
@@ -165,80 +181,57 @@ class Client:
             return
         self._length |= (byte & 0x7F) << (7 * self._length_bytes)
         self._length_bytes += 1
-        if byte & 0x80:
-            if self._length_bytes == 4:
-                raise RemoteError("a packet's length has more than four bytes")
+        if byte & 0x80 and self._length_bytes < 4:
             return
-        if self._length > PACKET_MAX:
-            raise RemoteError("a packet of %d bytes" % self._length)
+        if self._length > PACKET_MAX or byte & 0x80:
+            raise RemoteError("a packet of %d bytes or more" % self._length)
         self._body = bytearray(self._length)
         self._filled = 0
 
     def _understand(self, header: int, body: bytearray) -> "tuple[Any, ...] | None":
         kind = header >> 4
-        if kind == _CONNACK:
-            return self._connack(header, body)
-        if not self.is_connected:
+        if self.is_connected == (kind == _CONNACK):
             raise _unasked(kind)
         if kind == _PUBLISH:
             return self._publish(header, body)
         if header & 15:
             raise _unasked(kind)
-        if kind == _PUBACK:
-            packet_id = int.from_bytes(body, "big")
-            if len(body) != 2 or packet_id not in self._awaited:
-                raise _unasked(_PUBACK)
-            self._awaited.remove(packet_id)
+        ident = int.from_bytes(body[:2], "big")
+        if kind == _PUBACK and len(body) == 2 and ident in self.awaited:
+            self.awaited.remove(ident)
             return None
-        if kind == _SUBACK:
-            return self._suback(body)
         if kind == _PINGRESP and not body:
+            self._is_pinged = False
             return None
+        if kind == _CONNACK and len(body) == 2:
+            if ident & 0xFF:
+                raise RemoteError("connection refused: code %d" % body[1])  # table 3.1
+            if not ident:
+                self.is_connected = True
+                return (CONNECTED,)
+        count = self._subscribe_count
+        if kind == _SUBACK and count and len(body) == 2 + count and ident == self._subscribe_id:
+            if max(body[2:]) > 1:
+                raise RemoteError("a subscription was refused: code %d" % max(body[2:]))
+            self._subscribe_count = 0
+            return (SUBSCRIBED,)
         raise _unasked(kind)
-
-    def _connack(self, header: int, body: bytearray) -> "tuple[Any, ...]":
-        if self.is_connected or header & 15 or len(body) != 2:
-            raise _unasked(_CONNACK)
-        if body[1]:
-            raise RemoteError("connection refused: code %d" % body[1])  # table 3.1
-        if body[0]:
-            raise _unasked(_CONNACK)
-        self.is_connected = True
-        return (CONNECTED,)
-
-    def _suback(self, body: bytearray) -> "tuple[Any, ...]":
-        if (
-            not self._subscribe_count
-            or len(body) != 2 + self._subscribe_count
-            or int.from_bytes(body[:2], "big") != self._subscribe_id
-        ):
-            raise _unasked(_SUBACK)
-        self._subscribe_count = 0
-        for code in body[2:]:
-            if code > 1:
-                raise RemoteError("a subscription was refused: code %d" % code)
-        return (SUBSCRIBED,)
 
     def _publish(self, header: int, body: bytearray) -> "tuple[Any, ...]":
         qos = header >> 1 & 3
-        if qos > 1:
-            raise _unasked(_PUBLISH)
         at = 2 + int.from_bytes(body[:2], "big")
-        if len(body) < 2 or at == 2 or at + 2 * qos > len(body):
-            raise _unasked(_PUBLISH)
         topic = ""
-        try:
-            topic = body[2:at].decode()
-        except UnicodeError:
-            pass
-        if not topic:
+        if qos < 2 < at <= len(body) - 2 * qos:
+            try:
+                topic = body[2:at].decode()
+            except UnicodeError:
+                pass
+        ident = bytes(body[at : at + 2 * qos])
+        if not topic or ident == b"\x00\x00":
             raise _unasked(_PUBLISH)
         if qos:
-            if body[at : at + 2] == b"\x00\x00":
-                raise _unasked(_PUBLISH)
-            self._send(0x40, body[at : at + 2])
-            at += 2
-        return (MESSAGE, topic, bytes(memoryview(body)[at:]))
+            self._send(0x40, ident)
+        return (MESSAGE, topic, memoryview(body)[at + 2 * qos :])
 
 
 def _unasked(kind: int) -> RemoteError:
@@ -246,8 +239,9 @@ def _unasked(kind: int) -> RemoteError:
     return RemoteError("a packet of type %d that is malformed or not expected" % kind)
 
 
-def _text(text: str) -> bytes:
-    data = text.encode()
+def _text(text: "str | bytes") -> bytes:
+    """A string, or a will's message, with its length before it (section 1.5.3)."""
+    data = text if isinstance(text, bytes) else text.encode()
     if len(data) > 0xFFFF:
         raise ValueError("a text of %d bytes" % len(data))
     return len(data).to_bytes(2, "big") + data

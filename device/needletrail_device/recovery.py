@@ -1,15 +1,16 @@
 """What a boot finds in flash: the journal's numbers, and the session that was left open.
 
-Strategy: take the newest good copy of the state, then walk through every segment once and let each
-good frame that is newer than the state move the numbers on. How numbering goes on after a torn or
-a damaged end is said in journal.py. Nothing is written until all is understood, so a power cut
-during recovery changes nothing.
+Strategy: take the newest good copy of the state, then read the newest segment, and those before it
+only until the open session's last readings are found. How numbering goes on after a torn or a damaged
+end is said in journal.py. Nothing is written until all is understood, so a power cut during recovery
+changes nothing, and after an OSError it may be called again.
 
 A session does not outlive its boot: one found open gets its `close` (power lost) before the new
 `boot` record, with the time of its last stored reading. The pen's own count went with its power, so
 the figures are 0 and null; the verdict never used them. Main forgets this module afterwards.
 """
 
+from array import array
 from io import BytesIO
 
 from needletrail_device import frames
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _LEAST_RECORD_BYTES = frames.HEADER + 8
 _STATE_NUMBERS = 7
+_STATE_MAX_BYTES = 256
+_ENOENT = 2
 _KINDS_OF_SESSION = (
     messages.OPEN,
     messages.SAMPLES,
@@ -59,13 +62,21 @@ def recover(journal: "Any") -> "int | None":
 
 
 def _load_state(journal: "Any") -> None:
+    failure = None
     for name in STATE_FILES:
-        data = journal.folder.read(name)
-        numbers = _state_numbers(data) if data is not None else None
+        try:
+            with journal.folder.open(name, "rb") as file:
+                numbers = _state_numbers(file.read(_STATE_MAX_BYTES))
+        except OSError as error:
+            if error.args[0] != _ENOENT:
+                failure = error
+            continue
         if numbers is not None and numbers[0] > journal.version:
             journal.version, journal.boot, journal.session = numbers[:3]
             journal.open_session, journal.open_t_ms = numbers[3:5]
             journal.durable_seq, journal.next_seq = numbers[5:]
+    if failure is not None and not journal.version:
+        raise failure  # a boot number would be used twice
 
 
 def _state_numbers(data: bytes) -> "list[int] | None":
@@ -85,34 +96,39 @@ def _scan(journal: "Any") -> "tuple[bytes | None, bytes | None]":
 
     That is the payloads of the last record that belongs to a session, and of the last samples.
     """
-    numbers = []
-    for name in journal.folder.names():
-        if len(name) == 12 and name.endswith(".log"):
-            numbers.append(int(name[:8], 16))
-    numbers.sort()
+    firsts = array(
+        "I", sorted([int(name[:8], 16) for name in journal.folder.names() if name.endswith(".log")])
+    )
+    journal.firsts = firsts
+    journal.out_bytes = 0
     known_seq = journal.next_seq  # the state has seen everything before this
-    least_seq = 1
-    skipped = 0
     last = samples = None
-    for number in numbers:
-        journal.numbers.append(number)
-        with journal.folder.open(segment_name(number), "rb") as file:
+    end = 0xFFFFFFFF
+    for index in range(len(firsts) - 1, -1, -1):
+        seq = first = firsts[index]
+        here = samples_here = None
+        with journal.folder.open(segment_name(first), "rb") as file:
             reader = frames.Reader(file, file.seek(0, 2))
-            found = reader.next(least_seq)
-            journal.firsts.append(found[0] if found else least_seq)
-            while found is not None:
-                seq, payload = found
-                least_seq = seq + 1
-                skipped = 0
-                kind = payload[1] if len(payload) > 1 else 0
-                if seq >= known_seq and kind in _KINDS_OF_SESSION:
-                    last = payload
+            found = reader.next(first)
+            while found is not None and found[0] < end:
+                seq = found[0] + 1
+                kind = found[1][1] if len(found[1]) > 1 else 0
+                if seq > known_seq and kind in _KINDS_OF_SESSION:
+                    here = found[1]
                     if kind == messages.SAMPLES:
-                        samples = payload
-                found = reader.next(least_seq)
+                        samples_here = here
+                found = reader.next(seq)
+        if index == len(firsts) - 1:
             if reader.damaged_bytes:
-                skipped += 1 + reader.damaged_bytes // _LEAST_RECORD_BYTES
-    journal.next_seq = max(known_seq, least_seq + skipped)
+                seq += 1 + reader.damaged_bytes // _LEAST_RECORD_BYTES
+            elif seq > first and not reader.is_torn:
+                journal.out_bytes = reader.size
+            journal.next_seq = max(known_seq, seq)
+        last = last or here
+        samples = samples or samples_here
+        end = first
+        if first <= known_seq or samples is not None or (last and last[1] == messages.CLOSE):
+            break
     return last, samples
 
 

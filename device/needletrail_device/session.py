@@ -4,7 +4,7 @@ Strategy: whatever happens to the pen is first named as one of a few events; TRA
 what follows from it in each state. `Session` holds the state and what the tags said. Time is passed
 in, and what follows is returned as values, so that the whole life of a pen can be tested as a table.
 
-    CLOSED   no session; a cartridge of an earlier one may still be in the pen (idle close)
+    CLOSED   no session; a cartridge may still be in the pen (idle close, or the pen was not armed)
     FRESH    a session that has not worked yet: another badge only replaces the practitioner
     WORKED   motor on and contact was seen: another badge begins the next session
     OFF      power is off, nothing follows any more
@@ -41,6 +41,7 @@ MOTOR = 5  # the motor started
 WORK = 6  # a reading with motor on and contact
 IDLE = 7  # the motor has been off for five minutes
 POWER_OFF = 8
+REFUSED = 9  # the session that was to open may not
 
 _NONE = 7
 
@@ -72,6 +73,7 @@ TRANSITIONS = {
         WORK: _row(WORKED, None, None, False),
         IDLE: _row(CLOSED, CLOSED_BY_IDLE, None, False),
         POWER_OFF: _row(OFF, CLOSED_BY_POWER_OFF, None, False),
+        REFUSED: _row(CLOSED, None, None, False),
     },
     WORKED: {
         CARTRIDGE: _row(FRESH, CLOSED_BY_CARTRIDGE, OPENED_BY_CARTRIDGE, False),

@@ -2,19 +2,22 @@
 
 Strategy: go-back-n over MQTT. On each connection the uplink subscribes, says `hello`, and waits for
 the gateway's `ack`, which tells where to go on. Then up to WINDOW records are under way beyond the
-last acknowledged one. An acknowledgement that does not advance while records are under way, or two
-seconds of silence, sends the window again from its beginning; repeated silence waits longer, and
-after the second one asks by another `hello`. Nothing but a verified `ack` frees a record.
+last acknowledged one. An acknowledgement that does not advance while records are under way, or
+silence, sends the window again from its beginning; repeated silence waits longer, and after the
+second one asks by another `hello`. How long silence is depends on how long answers have taken: slow
+is not lost. Nothing but a verified `ack` frees a record.
 
 If a record is damaged in flash, what is before it is sent first; a new `hello` with the next readable
 record as `oldest_seq` then tells the gateway about the gap.
 
 What comes down is verified before it is looked at: what fails is counted in `refused` and ignored.
-Bytes in, bytes out, time passed in: sockets and tasks are main's. Not here: what a record says.
+`outbound` makes one record at most, so that whoever calls it is never kept for long, and what comes
+down (an alert) never waits for more than one record of a backlog. Bytes in, bytes out, time passed
+in: sockets and tasks are connection's. Not here: what a record says.
 """
 
 from needletrail_device import FIRMWARE, mqtt
-from needletrail_device.envelope import unseal
+from needletrail_device.envelope import Sealer, unseal
 from needletrail_protocol import authentication, conversation, topics
 from needletrail_protocol.errors import ProtocolError
 
@@ -23,29 +26,11 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 WINDOW = 16
-OUTBOUND_MAX = 2048  # stop making messages while this much waits for the network
 UNACKNOWLEDGED_MAX = 64  # publishes that the broker has not even received
-SILENCE_MS = 2000
+SILENCE_MS = 1500  # or twice what an answer took, if that is more
 SILENCE_MAX_MS = 8000
-GO_BACK_EVERY_MS = 200  # an acknowledgement repeated within this time sends nothing again
+ANSWER_MAX_MS = 12_000  # an answer that took longer was not the network's delay
 ALERTS_REMEMBERED = 32
-
-RETRY_FIRST_MS = 250
-RETRY_MAX_MS = 4000
-
-
-def retry_delay_ms(failures: int, chance: float) -> int:
-    """How long to wait before connecting again: doubling, and between half and all of it.
-
-    `chance` is 0 to 1, from the owner's randomness.
-    """
-    delay_ms = RETRY_FIRST_MS
-    for _ in range(failures):
-        if delay_ms >= RETRY_MAX_MS:
-            break
-        delay_ms *= 2
-    delay_ms = min(delay_ms, RETRY_MAX_MS)
-    return delay_ms // 2 + int(chance * (delay_ms - delay_ms // 2))
 
 
 class Uplink:
@@ -56,9 +41,10 @@ class Uplink:
     tell: called with an event's name and pairs for whoever watches the pen.
     on_alert: called with each new verified alert.
     on_grant: called when a newer grant is in force.
+    config_crc: CRC-32 of pen.json's bytes. clock: gives (ms since boot, UTC in ms), each or None.
 
     `is_ready`: the gateway has answered this connection's hello. `is_grant_heard`: it has sent a
-    grant on this connection, newer or not.
+    grant on this connection, newer or not. `connection` counts attempts since boot.
     """
 
     def __init__(
@@ -71,6 +57,8 @@ class Uplink:
         tell: "Callable[..., None]",
         on_alert: "Callable[[Any], None]",
         on_grant: "Callable[[], None]",
+        config_crc: int = 0,
+        clock: "Callable[[], tuple[int | None, int | None]] | None" = None,
     ) -> None:
         self._identity = identity
         self._key = key
@@ -79,39 +67,59 @@ class Uplink:
         self._tell = tell
         self._on_alert = on_alert
         self._on_grant = on_grant
-        self._topics: "dict[str, str]" = {}
-        self._external: "dict[str, bytes]" = {}
-        for channel in topics.CHANNELS:
-            topic = topics.build(identity.clinic, identity.pen, channel)
-            self._topics[channel] = topic
-            self._external[channel] = authentication.external_data(topic, identity.pen, key.epoch)
+        self._config_crc = config_crc
+        self._clock = clock
+        self._prefix = topics.build(identity.clinic, identity.pen, topics.ACK)[: -len(topics.ACK)]
+        self._external: "dict[str, bytes]" = {}  # of the channels that are used all the time
+        for channel in (topics.RECORD, topics.ACK):
+            self._external[channel] = self._make_external(channel)
+        self._sealer = Sealer(key)
         self._client: "Any" = None
         self._alerts: "list[tuple[int, str]]" = []
         self._sent_high = maybe_sent_seq  # no ack above this can be true
         self._connection_high = 0  # the highest record sent on this connection
-        self._repeats = 0  # records sent again, whose answers do not advance
+        self._repeats = 0  # what was sent again, whose answers do not advance
         self.is_ready = self.is_grant_heard = self._is_told_ready = False
+        self.connection = 0
         self.refused = 0
         self.acked_seq = 0  # where the gateway stands, by its answer on this connection
         self._next_seq = 1  # the next record to send
         self._progress_ms = 0
         self._silences = 0
         self._gap_ms = self._go_back_ms = self._repeat_ms = -SILENCE_MS
+        self._patience_ms = SILENCE_MS  # twice what an answer takes here
+        self._timed_seq = 0  # the record whose answer is awaited to know that; -1 a hello, 0 none
+        self._timed_ms = 0
 
     # ---- a connection's life ----
 
-    def begin(self, now_ms: int) -> None:
-        """A connection to the broker is there."""
+    def connect(self, now_ms: int, lane: int = 0) -> "Any":
+        """A client for a stream that was opened: its CONNECT waits to be sent.
+
+        `lane` tells clients apart that are there at the same time, so that the broker does not end
+        one for the other.
+        """
         identity = self._identity
-        self._client = mqtt.Client(
-            identity.clinic + "." + identity.pen,
-            identity.broker_username,
-            identity.broker_password,
-            now_ms,
-        )
+        name = identity.clinic + "." + identity.pen
+        if lane:
+            name += "." + str(lane + 1)
+        self.connection += 1
+        payload = conversation.encode_will(self._journal.boot, self.connection)
+        message = bytearray(self._sealer.length(payload))
+        self._sealer.seal(message, 0, self._make_external(topics.WILL), payload)
+        will = (self._prefix + topics.WILL, bytes(message))
+        client = mqtt.Client(name, identity.broker_username, identity.broker_password, now_ms, will)
+        client.number = self.connection
+        return client
+
+    def begin(self, client: "Any", now_ms: int) -> None:
+        """The broker has accepted this client: the conversation goes on with it."""
+        self._client = client
         self.is_ready = self.is_grant_heard = self._is_told_ready = False
-        self._connection_high = self._repeats = self._silences = 0
-        self._progress_ms = now_ms
+        self._connection_high = self._repeats = self._silences = self._timed_seq = 0
+        self._tell("connected")
+        client.subscribe([self._prefix + channel for channel in topics.DOWNWARD])
+        self._say_hello(self._journal.oldest_seq(), now_ms)
 
     def end(self) -> None:
         """The connection is gone, for whatever reason."""
@@ -120,7 +128,7 @@ class Uplink:
 
     def disconnect(self) -> None:
         """Take leave of the broker; fetch the bytes with outbound."""
-        if self._client is not None and self._client.is_connected:
+        if self._client is not None:
             self.is_ready = False
             self._client.disconnect()
 
@@ -129,24 +137,23 @@ class Uplink:
         if self._client is None:
             raise ValueError("no connection")
         for event in self._client.feed_bytes(data, now_ms):
-            if event[0] == mqtt.CONNECTED:
-                self._tell("connected")
-                self._client.subscribe([self._topics[channel] for channel in topics.DOWNWARD])
-                self._say_hello(self._journal.oldest_seq(), now_ms)
-            elif event[0] == mqtt.MESSAGE:
+            if event[0] == mqtt.MESSAGE:
                 self._hear(event[1], event[2], now_ms)
 
     def outbound(self, now_ms: int) -> bytes:
-        """Bytes for the broker. mqtt.RemoteError if the connection is dead."""
+        """Bytes for the broker, with one record at most."""
         client = self._client
         if client is None:
             return b""
-        client.tick(now_ms)
-        if client.is_connected:
-            self._listen_to_silence(now_ms)
-        while self.is_ready and self._may_send(client) and self._send_next(now_ms):
-            pass
-        return client.take_outbound(now_ms)
+        self._listen_to_silence(now_ms)
+        if (
+            self.is_ready
+            and self._next_seq < self._journal.next_seq
+            and self._next_seq <= self.acked_seq + WINDOW
+            and len(client.awaited) < UNACKNOWLEDGED_MAX
+        ):
+            self._send_next(now_ms)
+        return client.outbound(now_ms)
 
     def is_all_committed(self) -> bool:
         """True if the gateway has acknowledged every record of the journal."""
@@ -154,33 +161,40 @@ class Uplink:
 
     # ---- up ----
 
+    def _make_external(self, channel: str) -> bytes:
+        return authentication.external_data(self._prefix + channel, self._identity.pen, self._key.epoch)
+
     def _publish(self, channel: str, payload: bytes) -> None:
-        sealed = authentication.seal(self._key, self._external[channel], payload)
-        self._client.publish(self._topics[channel], sealed)
+        external = self._external.get(channel) or self._make_external(channel)
+        client = self._client
+        at = client.publish(self._prefix + channel, self._sealer.length(payload))
+        self._sealer.seal(client.out, at, external, payload)
 
     def _say_hello(self, oldest_seq: int, now_ms: int) -> None:
         journal = self._journal
         self.is_ready = False
         self._progress_ms = now_ms
+        self._repeats += 1
+        self._repeat_ms = now_ms
+        if self._timed_seq >= 0:
+            self._timed_seq = -1
+            self._timed_ms = now_ms
+        t_ms, utc_ms = self._clock() if self._clock else (None, None)
         fields = (
             oldest_seq,
             journal.next_seq,
             journal.boot,
             FIRMWARE,
             self._limits.issued_utc_ms,
+            self._config_crc,
+            self._client.number,
+            t_ms,
+            utc_ms,
         )
         self._publish(topics.HELLO, conversation.encode_hello(fields))
 
-    def _may_send(self, client: "Any") -> bool:
-        return (
-            self._next_seq < self._journal.next_seq
-            and self._next_seq <= self.acked_seq + WINDOW
-            and client.outbound_length() < OUTBOUND_MAX
-            and client.unacknowledged < UNACKNOWLEDGED_MAX
-        )
-
-    def _send_next(self, now_ms: int) -> bool:
-        """Send the next record. False if that has to wait: the record is damaged in flash."""
+    def _send_next(self, now_ms: int) -> None:
+        """Send the next record, unless it is damaged in flash: then tell the gateway, in time."""
         journal = self._journal
         seq = self._next_seq
         found = journal.read(seq)
@@ -193,21 +207,22 @@ class Uplink:
             else:
                 self._connection_high = seq
                 self._sent_high = max(self._sent_high, seq)
+                if not self._timed_seq:
+                    self._timed_seq = seq
+                    self._timed_ms = now_ms
             self._next_seq = seq + 1
             self._publish(topics.RECORD, found[1])
-            return True
-        if self.acked_seq == seq - 1 and now_ms - self._gap_ms >= SILENCE_MS:
+        elif self.acked_seq == seq - 1 and now_ms - self._gap_ms >= SILENCE_MS:
             readable_seq = journal.next_seq if found is None else found[0]
             self._gap_ms = now_ms
             self._sent_high = max(self._sent_high, readable_seq - 1)
             self._say_hello(readable_seq, now_ms)
-        return False
 
     def _listen_to_silence(self, now_ms: int) -> None:
         if self.is_ready and self._next_seq == self.acked_seq + 1:
             return  # nothing is under way
-        patience_ms = min(SILENCE_MS << min(self._silences, 4), SILENCE_MAX_MS)
-        if now_ms - self._progress_ms < patience_ms:
+        longest_ms = max(self._patience_ms, SILENCE_MAX_MS)
+        if now_ms - self._progress_ms < min(self._patience_ms << min(self._silences, 3), longest_ms):
             return
         self._silences += 1
         if self.is_ready and self._silences == 1:
@@ -220,36 +235,37 @@ class Uplink:
 
     def _hear(self, topic: str, message: bytes, now_ms: int) -> None:
         try:
-            if topic == self._topics[topics.ACK]:
-                self._hear_ack(self._unseal(topics.ACK, message), now_ms)
-            elif topic == self._topics[topics.GRANT]:
+            if topic == self._prefix + topics.ACK:
+                payload = unseal(self._key, self._external[topics.ACK], message)
+                self._hear_ack(conversation.decode_ack(payload).seq, now_ms)
+            elif topic == self._prefix + topics.GRANT:
                 if self._limits.offer(message):
                     self._on_grant()
                 self.is_grant_heard = True
-            elif topic == self._topics[topics.ALERT]:
-                self._hear_alert(self._unseal(topics.ALERT, message))
+            elif topic == self._prefix + topics.ALERT:
+                payload = unseal(self._key, self._make_external(topics.ALERT), message)
+                self._hear_alert(conversation.decode_alert(payload))
             else:
                 self.refused += 1
         except ProtocolError as error:
             self.refused += 1
             self._tell("refused", ("reason", error.reason))
 
-    def _unseal(self, channel: str, message: bytes) -> bytes:
-        return unseal(self._key, self._external[channel], message)
-
-    def _hear_ack(self, payload: bytes, now_ms: int) -> None:
-        seq = conversation.decode_ack(payload).seq
+    def _hear_ack(self, seq: int, now_ms: int) -> None:
         if seq > self._sent_high:
             self.refused += 1
             if seq >= self._journal.next_seq:  # the gateway has what this flash has lost
                 self._tell("ack_beyond_journal", ("seq", seq), ("next", self._journal.next_seq))
             return
         self._journal.acknowledge(seq)
+        if self._timed_seq and (self._timed_seq < 0 or seq >= self._timed_seq):
+            self._patience_ms = max(2 * min(now_ms - self._timed_ms, ANSWER_MAX_MS), SILENCE_MS)
+            self._timed_seq = 0
         if not self.is_ready:
             self.is_ready = True
             self.acked_seq = seq
             self._next_seq = seq + 1
-            self._repeats = 0
+            self._repeats -= 1  # this was the answer to one hello
             self._progress_ms = now_ms
             if not self._is_told_ready:
                 self._is_told_ready = True
@@ -260,14 +276,13 @@ class Uplink:
             self._progress_ms = now_ms
             self._silences = 0
         elif seq == self.acked_seq and self._next_seq > seq + 1:
-            if self._repeats and now_ms - self._repeat_ms < SILENCE_MS:
+            if self._repeats and now_ms - self._repeat_ms < self._patience_ms:
                 self._repeats -= 1  # the answer to something that was sent twice
-            elif now_ms - self._go_back_ms >= GO_BACK_EVERY_MS:
+            elif now_ms - self._go_back_ms >= self._patience_ms // 2:
                 self._go_back_ms = now_ms
                 self._next_seq = seq + 1
 
-    def _hear_alert(self, payload: bytes) -> None:
-        alert = conversation.decode_alert(payload)
+    def _hear_alert(self, alert: "Any") -> None:
         name = (alert.session, alert.code)
         if name in self._alerts:
             return

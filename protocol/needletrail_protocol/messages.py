@@ -27,6 +27,9 @@ BADGE = 4
 CLOSE = 5
 ALERT_SHOWN = 6
 LOCAL_BREACH = 7
+GRANT_TAKEN = 8  # another grant came into force while a session was open
+FAULT = 9  # a sensor failed, or works again; belongs to the session that is open there, if any
+NOT_ARMED = 10  # the pen refused to start, or would have with a motor interlock
 
 # Why a session opened.
 OPENED_BY_CARTRIDGE = 0
@@ -48,6 +51,7 @@ SAMPLES_MAX = 200
 
 _SEQ = ("seq", int, 1, U32, False)
 _T = ("t_ms", int, 0, T_MAX, False)
+_GRANT = ("grant_utc_ms", int, 0, UTC_MAX, True)  # issue of the grant in force
 
 RECORD_FIELDS = {
     BOOT: (
@@ -67,6 +71,7 @@ RECORD_FIELDS = {
         ("cartridge", bytes, 0, MESSAGE_MAX_LENGTH, True),
         ("lead", list, 0, 4, False),
         ("strokes", int, 0, U32, False),
+        _GRANT,
     ),
     SAMPLES: (
         _SEQ,
@@ -98,8 +103,17 @@ RECORD_FIELDS = {
         SESSION,
         ("limit_um", int, 0, UM_MAX, False),
         ("depth_um", int, 0, UM_MAX, False),
-        ("grant_utc_ms", int, 0, UTC_MAX, True),
+        _GRANT,
     ),
+    GRANT_TAKEN: (_SEQ, _T, SESSION, _GRANT),
+    FAULT: (
+        _SEQ,
+        _T,
+        ("part", str, 1, 32, False),
+        ("fault", str, 1, 32, False),
+        ("is_over", int, 0, 1, False),
+    ),
+    NOT_ARMED: (_SEQ, _T, ("reason", str, 1, 32, False)),
 }
 
 

@@ -70,6 +70,7 @@ FIELDS = {
         ("cartridge", bytes, 0, 888, True),
         ("lead", list, 0, 4, False),
         ("strokes", int, 0, U32, False),
+        GRANT_UTC,
     ),
     "samples": (
         SEQ,
@@ -103,13 +104,27 @@ FIELDS = {
         ("depth_um", int, 0, UM_MAX, False),
         GRANT_UTC,
     ),
+    "grant-taken": (SEQ, TIME, SESSION, GRANT_UTC),
+    "fault": (
+        SEQ,
+        TIME,
+        ("part", str, 1, 32, False),
+        ("fault", str, 1, 32, False),
+        ("is_over", int, 0, 1, False),
+    ),
+    "not-armed": (SEQ, TIME, ("reason", str, 1, 32, False)),
     "hello": (
         ("oldest_seq", int, 1, U32, False),
         ("next_seq", int, 1, U32, False),
         ("boot", int, 0, U32, False),
         ("firmware", str, 1, 32, False),
         GRANT_UTC,
+        ("config", int, 0, U32, False),
+        ("connection", int, 1, U32, False),
+        ("t_ms", int, 0, T_MAX, True),
+        UTC_OR_NULL,
     ),
+    "will": (("boot", int, 0, U32, False), ("connection", int, 1, U32, False)),
     "ack": (("seq", int, 0, U32, False), ("utc_ms", int, 0, UTC_MAX, False)),
     "grant": (
         ("issued_utc_ms", int, 0, UTC_MAX, False),
@@ -117,6 +132,7 @@ FIELDS = {
         ("policy", str, 1, 64, False),
         ("nobody_um", int, 0, UM_MAX, False),
         ("permits", list, 0, 200, False),
+        ("rules", int, 0, U32, False),
     ),
     "alert": (
         SESSION,
@@ -134,6 +150,9 @@ KINDS = {
     "close": 5,
     "alert-shown": 6,
     "local-breach": 7,
+    "grant-taken": 8,
+    "fault": 9,
+    "not-armed": 10,
 }
 
 
@@ -306,8 +325,22 @@ def extreme(name, largest):
 def valid_vectors():
     close = [9, 61_000, 1, 0, 14, 1822, 0]
     vectors = {
-        "hello": valid("hello of a pen that has a grant", "hello", [5, 9, 2, "1.0.0", UTC]),
-        "hello-no-grant": valid("hello without a grant", "hello", [1, 1, 1, "1.0.0", None]),
+        "hello": valid(
+            "hello of a pen that has a grant",
+            "hello",
+            [5, 9, 2, "1.0.0", UTC, 0xCBF43926, 3, 61_000, UTC + 61_000],
+        ),
+        "hello-no-grant": valid(
+            "hello without a grant, clock not set",
+            "hello",
+            [1, 1, 1, "1.0.0", None, 0xCBF43926, 1, 900, None],
+        ),
+        "hello-simulated": valid(
+            "hello of a board whose time is simulated",
+            "hello",
+            [1, 1, 1, "1.0.0", None, 0, 1, None, None],
+        ),
+        "will": valid("the last will of the third connection of boot 2", "will", [2, 3]),
         "boot": valid("boot with the clock set", "boot", [1, 0, 1, UTC, "1.0.0", "rp2350"]),
         "boot-no-clock": valid("boot, no UTC", "boot", [1, 12, 1, None, "1.0.0", "rp2350"]),
         "boot-text-utf8": valid(
@@ -316,15 +349,17 @@ def valid_vectors():
         "open": valid(
             "a cartridge arrived; badge read before",
             "open",
-            [2, 1500, 1, 0, BADGE, CARTRIDGE, [811, 812, 811, 810], 0],
+            [2, 1500, 1, 0, BADGE, CARTRIDGE, [811, 812, 811, 810], 0, UTC],
         ),
         "open-by-motor": valid(
-            "the motor started; no tag, no lead", "open", [2, 1500, 1, 1, None, None, [], 77]
+            "the motor started; no tag, no lead, no grant",
+            "open",
+            [2, 1500, 1, 1, None, None, [], 77, None],
         ),
         "open-empty-ndef": valid(
             "tags that hold no byte are not tags that were not read",
             "open",
-            [2, 1500, 1, 2, b"", b"", [0], 0],
+            [2, 1500, 1, 2, b"", b"", [0], 0, UTC],
         ),
         "badge": valid("a badge was read", "badge", [3, 2000, 1, BADGE]),
         "badge-empty": valid("a badge that holds no byte", "badge", [3, 2000, 1, b""]),
@@ -337,23 +372,41 @@ def valid_vectors():
         "local-breach-no-grant": valid(
             "the pen's own check, without a grant", "local-breach", [8, 3000, 1, 0, 720, None]
         ),
+        "grant-taken": valid("a newer grant during session 1", "grant-taken", [8, 3000, 1, UTC]),
+        "fault": valid("the dial's magnet is gone", "fault", [8, 3000, "dial", "no magnet", 0]),
+        "fault-over": valid("the dial works again", "fault", [9, 4000, "dial", "no magnet", 1]),
+        "not-armed": valid("the pen did not start", "not-armed", [8, 3000, "grant_expired"]),
         "ack": valid("all up to 9 is committed", "ack", [9, UTC]),
         "ack-nothing": valid("nothing is committed yet", "ack", [0, UTC]),
         "grant": valid(
             "two permits",
             "grant",
-            [UTC, UTC + 86_400_000, "cosmetic-2026.1", 0, [["b-0042", 500], ["b-0043", 2500]]],
+            [UTC, UTC + 86_400_000, "cosmetic-2026.1", 0, [["b-0042", 500], ["b-0043", 2500]], 3],
         ),
-        "grant-nobody": valid("no permit", "grant", [UTC, UTC + 1, "p", 250, []]),
+        "grant-nobody": valid("no permit, all rules warn", "grant", [UTC, UTC + 1, "p", 250, [], 0]),
         "grant-permit-until": valid(
             "a permit with its end",
             "grant",
-            [UTC, UTC + 1, "p", 250, [["b-0042", 500, UTC + 1000]]],
+            [UTC, UTC + 1, "p", 250, [["b-0042", 500, UTC + 1000]], 0],
+        ),
+        "grant-permit-flags": valid(
+            "permits whose bound is exclusive, hard, both, neither",
+            "grant",
+            [
+                *(UTC, UTC + 1, "p", 250),
+                [
+                    ["b-0042", 500, UTC + 1000, 1],
+                    ["b-0043", 500, None, 2],
+                    ["b-0044", 500, None, 3],
+                    ["b-0045", 500, None, 0],
+                ],
+                1,
+            ],
         ),
         "grant-longer-permit": valid(
-            "a permit of a later minor version; its fourth element is ignored",
+            "a permit of a later minor version; its fifth element is ignored",
             "grant",
-            [UTC, UTC + 1, "p", 250, [["b-0042", 500, UTC, None]]],
+            [UTC, UTC + 1, "p", 250, [["b-0042", 500, UTC, 1, None]], 0],
         ),
         "alert": valid("depth beyond a limit", "alert", [1, "DEPTH_EXCEEDED", 3000, 500, 720]),
         "alert-no-depth": valid(
@@ -895,7 +948,13 @@ def invalid_shapes():
         "record-kind-array": ("the kind is an array", "close", [[5]]),
         "hello-integer": ("an integer instead of an array", "hello", 1),
         "hello-empty": ("an empty array", "hello", []),
-        "hello-order": ("the oldest record comes after the next", "hello", [10, 9, 1, "f", None]),
+        "hello-order": (
+            "the oldest record comes after the next",
+            "hello",
+            [10, 9, 1, "f", None, 0, 1, None, None],
+        ),
+        "will-integer": ("an integer instead of an array", "will", 2),
+        "will-empty": ("an empty array", "will", []),
         "ack-null": ("null instead of an array", "ack", None),
         "ack-empty": ("an empty array", "ack", []),
         "grant-text": ("text instead of an array", "grant", "grant"),
@@ -909,7 +968,7 @@ def invalid_shapes():
         "array": ("a lead in an array", [[811]]),
     }
     for name, (describes, lead) in leads.items():
-        record = [2, 2, 1500, 1, 1, None, None, lead, 0]
+        record = [2, 2, 1500, 1, 1, None, None, lead, 0, None]
         cases["open-lead-item-" + name] = (describes, "open", record)
     permits = {
         "text": ("a permit that is text", "b-0042"),
@@ -917,6 +976,11 @@ def invalid_shapes():
         "short": ("a permit without a limit", ["b-0042"]),
         "until-text": ("an end that is text", ["b-0042", 500, "soon"]),
         "until-negative": ("an end before 1970", ["b-0042", 500, -1]),
+        "until-too-large": ("an end beyond all time", ["b-0042", 500, UTC_MAX + 1]),
+        "flags-null": ("flags that are null", ["b-0042", 500, UTC, None]),
+        "flags-true": ("flags that are true", ["b-0042", 500, UTC, True]),
+        "flags-negative": ("negative flags", ["b-0042", 500, UTC, -1]),
+        "flags-too-large": ("flags of 33 bits", ["b-0042", 500, UTC, U32 + 1]),
         "id-bytes": ("a badge id as bytes", [b"b-0042", 500]),
         "id-null": ("a badge id that is null", [None, 500]),
         "limit-null": ("a limit that is null", ["b-0042", None]),
@@ -925,13 +989,13 @@ def invalid_shapes():
         "limit-too-large": ("a limit beyond 20 mm", ["b-0042", 20_001]),
     }
     for name, (describes, permit) in permits.items():
-        grant = [UTC, UTC + 1, "p", 0, [["b-0041", 0], permit]]
+        grant = [UTC, UTC + 1, "p", 0, [["b-0041", 0], permit], 0]
         cases["grant-permit-" + name] = (describes, "grant", grant)
     vectors = {
         name: refused(describes, message, cbor2.dumps(item))
         for name, (describes, message, item) in cases.items()
     }
-    for kind in (0, 8, 23, 255, -1, 2**64 - 1):
+    for kind in (0, 11, 23, 255, -1, 2**64 - 1):
         vectors["record-kind-%d" % kind] = refused(
             "record kind %d" % kind,
             "close",

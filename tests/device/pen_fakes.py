@@ -107,8 +107,8 @@ def sealed(channel, payload, key=KEY):
     return topics.build(CLINIC, PEN, channel), authentication.seal(key, external(channel), payload)
 
 
-def grant_message(issued=1000, expires=9000, nobody_um=0, permits=(("est-01", 500),), key=KEY):
-    fields = (issued, expires, "test 1", nobody_um, list(permits))
+def grant_message(issued=1000, expires=9000, nobody_um=0, permits=(("est-01", 500),), key=KEY, rules=0):
+    fields = (issued, expires, "test 1", nobody_um, list(permits), rules)
     return sealed(topics.GRANT, conversation.encode_grant(fields), key)[1]
 
 

@@ -42,6 +42,7 @@ class StandIn:
         self.key = authentication.MacKey(key, epoch)
         self.payloads: list[bytes] = []
         self.hellos: list[Message] = []
+        self.wills: list[Message] = []
         self.repeats = 0
         self.conflicts: list[int] = []
         self.gaps = 0
@@ -85,8 +86,11 @@ class StandIn:
             while len(self.payloads) < hello.oldest_seq - 1:
                 self.payloads.append(b"")  # a gap
             self._ack(may_lose=False)
-            grant = (1_000, FAR_FUTURE_UTC_MS, "stand-in", self._nobody_um, list(self._permits))
+            grant = (1_000, FAR_FUTURE_UTC_MS, "stand-in", self._nobody_um, list(self._permits), 0)
             self.send(topics.GRANT, conversation.encode_grant(grant))
+            return
+        if channel == topics.WILL:
+            self.wills.append(conversation.decode_will(payload))
             return
         record = decode_record(payload)
         if record.kind == messages.SAMPLES:

@@ -25,9 +25,16 @@ def publish(topic, payload, packet_id=7, first=0x32):
     return packet(first, len(text).to_bytes(2, "big") + text + ident + payload)
 
 
+def send(one, topic, payload):
+    """Publish as the uplink does. Returns the packet id."""
+    at = one.publish(topic, len(payload))
+    one.out[at : at + len(payload)] = payload
+    return int.from_bytes(one.out[at - 2 : at], "big")
+
+
 def client(is_connected=True):
     one = mqtt.Client("pen", None, None, 0)
-    one.take_outbound(0)
+    one.outbound(0)
     if is_connected:
         assert one.feed_bytes(CONNACK, 0) == [("connected",)]
     return one
@@ -38,36 +45,47 @@ def client(is_connected=True):
 
 def test_connect():
     one = mqtt.Client("pen", None, None, 0)
-    assert one.take_outbound(0) == packet(0x10, b"\x00\x04MQTT\x04\x02\x00\x1e\x00\x03pen")
-    assert one.take_outbound(0) == b""
+    assert one.outbound(0) == packet(0x10, b"\x00\x04MQTT\x04\x02\x00\x1e\x00\x03pen")
+    assert one.outbound(0) == b""
     one = mqtt.Client("pen", "u", "pw", 0)
-    assert one.take_outbound(0) == packet(
+    assert one.outbound(0) == packet(
         0x10, b"\x00\x04MQTT\x04\xc2\x00\x1e\x00\x03pen\x00\x01u\x00\x02pw"
+    )
+    with raises(ValueError):
+        mqtt.Client("pen", "u", "p" * 0x10000, 0)
+
+
+def test_a_last_will_comes_between_client_id_and_user_name():
+    one = mqtt.Client("pen", "u", None, 0, ("w", b"gone"))
+    assert one.outbound(0) == packet(
+        0x10, b"\x00\x04MQTT\x04\x8e\x00\x1e\x00\x03pen\x00\x01w\x00\x04gone\x00\x01u"
     )
 
 
 def test_subscribe_publish_disconnect():
     one = client()
     one.subscribe(["a", "b/c"])
-    assert one.take_outbound(0) == packet(0x82, b"\x00\x01\x00\x01a\x01\x00\x03b/c\x01")
+    assert one.outbound(0) == packet(0x82, b"\x00\x01\x00\x01a\x01\x00\x03b/c\x01")
     with raises(ValueError):
         one.subscribe(["d"])
-    assert one.publish("t", b"x" * 200) == 2
-    assert one.outbound_length() == 3 + 205
-    assert one.take_outbound(0) == packet(0x32, b"\x00\x01t\x00\x02" + b"x" * 200)
+    assert send(one, "t", b"x" * 200) == 2
+    send(one, "u", b"y")
+    assert one.outbound(0) == (
+        packet(0x32, b"\x00\x01t\x00\x02" + b"x" * 200) + packet(0x32, b"\x00\x01u\x00\x03y")
+    )
     one.disconnect()
-    assert one.take_outbound(0) == b"\xe0\x00"
+    assert one.outbound(0) == b"\xe0\x00"
 
 
 def test_packet_ids_go_round_and_pass_over_those_in_use():
     one = client()
-    assert one.publish("t", b"") == 1
+    assert send(one, "t", b"") == 1
     for expected in range(2, 0x10000):
-        assert one.publish("t", b"") == expected
-        one.take_outbound(0)
+        assert send(one, "t", b"") == expected
+        one.outbound(0)
         one.feed_bytes(packet(0x40, expected.to_bytes(2, "big")), 0)
-    assert one.unacknowledged == 1
-    assert one.publish("t", b"") == 2
+    assert len(one.awaited) == 1
+    assert send(one, "t", b"") == 2
 
 
 # ---- in: every good packet, however it is cut ----
@@ -97,8 +115,8 @@ EVENTS = [
 def listening():
     one = client(is_connected=False)
     one.subscribe(["a", "b", "c"])
-    one.publish("t", b"")
-    one.take_outbound(0)
+    send(one, "t", b"")
+    one.outbound(0)
     return one
 
 
@@ -106,8 +124,8 @@ def test_whole_byte_by_byte_and_cut_in_two_anywhere():
     data = conversation()
     one = listening()
     assert one.feed_bytes(data, 0) == EVENTS
-    assert one.take_outbound(0) == b"\x40\x02\x00\x07\x40\x02\x00\x09"
-    assert one.unacknowledged == 0
+    assert one.outbound(0) == b"\x40\x02\x00\x07\x40\x02\x00\x09"
+    assert len(one.awaited) == 0
     one = listening()
     events = []
     for index in range(len(data)):
@@ -201,10 +219,10 @@ def test_a_connection_begins_with_a_good_connack():
 def test_a_quiet_connection_is_asked_whether_it_lives():
     one = client()
     one.tick(mqtt.PING_AFTER_MS - 1)
-    assert one.take_outbound(mqtt.PING_AFTER_MS - 1) == b""
+    assert one.outbound(mqtt.PING_AFTER_MS - 1) == b""
     one.tick(mqtt.PING_AFTER_MS)
     one.tick(mqtt.PING_AFTER_MS)
-    assert one.take_outbound(mqtt.PING_AFTER_MS) == b"\xc0\x00"
+    assert one.outbound(mqtt.PING_AFTER_MS) == b"\xc0\x00"
     one.feed_bytes(PINGRESP, mqtt.PING_AFTER_MS + 50)
     one.tick(mqtt.DEAD_AFTER_MS + 49)
     with raises(mqtt.RemoteError):
@@ -214,9 +232,9 @@ def test_a_quiet_connection_is_asked_whether_it_lives():
 def test_a_dead_connection_is_found_though_we_send():
     one = client()
     for now_ms in range(0, mqtt.DEAD_AFTER_MS, 500):
-        one.publish("t", b"")
+        send(one, "t", b"")
         one.tick(now_ms)
-        one.take_outbound(now_ms)
+        one.outbound(now_ms)
     with raises(mqtt.RemoteError):
         one.tick(mqtt.DEAD_AFTER_MS)
 
@@ -227,12 +245,54 @@ def test_a_broker_that_only_talks_is_still_pinged():
     for now_ms in range(0, 60_000, 500):
         one.feed_bytes(publish("t", b"", 0, 0x30), now_ms)
         one.tick(now_ms)
-        sent += one.take_outbound(now_ms)
+        sent += one.outbound(now_ms)
     assert sent.count(b"\xc0\x00") >= 4
 
 
 def test_no_connack_in_time():
     one = client(is_connected=False)
-    one.tick(mqtt.PING_AFTER_MS - 1)
+    one.tick(mqtt.DEAD_AFTER_MS - 1)
+    assert one.outbound(0) == b"", "no ping before the broker has accepted"
     with raises(mqtt.RemoteError):
-        one.tick(mqtt.PING_AFTER_MS)
+        one.tick(mqtt.DEAD_AFTER_MS)
+
+
+def test_an_answer_that_takes_ten_seconds_comes_in_time():
+    one = client()
+    sent_ms = []
+    for now_ms in range(0, 120_000, 250):
+        one.tick(now_ms)
+        if b"\xc0\x00" in one.outbound(now_ms):
+            sent_ms.append(now_ms)
+        if now_ms - 10_000 in sent_ms:
+            one.feed_bytes(PINGRESP, now_ms)
+    assert len(sent_ms) >= 6
+
+
+def test_how_long_an_answer_is_owed():
+    one = client(is_connected=False)
+    one.tick(700)
+    assert one.waited_ms(700) == 700
+    one.feed_bytes(CONNACK, 1000)
+    one.tick(2000)
+    assert one.waited_ms(2000) == 0, "nothing was asked"
+    send(one, "t", b"")
+    one.tick(2500)
+    assert one.waited_ms(2500) == 500
+    one.feed_bytes(b"\x30", 3000)
+    assert one.waited_ms(3100) == 100, "the broker lives"
+    one.feed_bytes(b"\x03\x00\x01t" + packet(0x40, b"\x00\x01"), 3200)
+    one.tick(5000)
+    assert one.waited_ms(5000) == 0
+    one.subscribe(["a"])
+    one.tick(5300)
+    assert one.waited_ms(5300) == 300
+    one.feed_bytes(b"\x90\x03\x00\x02\x01", 5400)
+    one.outbound(5400)
+    one.tick(15_400)
+    assert one.outbound(15_400) == b"\xc0\x00"
+    one.tick(15_900)
+    assert one.waited_ms(15_900) == 500
+    one.feed_bytes(PINGRESP, 16_000)
+    one.tick(16_500)
+    assert one.waited_ms(16_500) == 0

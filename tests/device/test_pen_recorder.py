@@ -1,93 +1,22 @@
 """From readings and tags to records: what stands in the journal after each small story."""
 
-# ruff: noqa: ARG002, RUF005
+# ruff: noqa: RUF005
 # This file also runs on MicroPython, which lacks what these rules ask for.
 
 import gc
 
+from limit_fakes import AIR, CONTACT, Pen
 from pen_fakes import (
     BADGE_1,
     BADGE_1_AGAIN,
     BADGE_2,
     CARTRIDGE_1,
     CARTRIDGE_2,
-    KEY,
-    MemoryFolder,
-    external,
     grant_message,
 )
 
-from needletrail_device.journal import Journal
-from needletrail_device.limits import Limits
-from needletrail_device.recorder import Recorder
-from needletrail_protocol import messages, topics
-from needletrail_protocol.measure import Calibration
-from needletrail_protocol.readings import Readings, decode_record
-
-CONTACT, AIR = 3000, 900
-
-
-class Settings:
-    calibration = Calibration([(400, 0), (1400, 1000)])
-    reading_tolerance_um = 30
-
-
-class Pen:
-    """A recorder and its sensors. `run` feeds readings, 20 ms apart."""
-
-    def __init__(self, grant=None):
-        self.folder = MemoryFolder()
-        self.journal = Journal(self.folder)
-        self.limits = Limits(self.folder, KEY, external(topics.GRANT))
-        if grant is not None:
-            self.limits.offer(grant)
-        self.shown = []
-        self.told = []
-        self.recorder = Recorder(
-            Settings(), self.journal, self.limits, 20, self.shown.append, self.tell
-        )
-        self.recorder.begin(0)
-        self.t_ms = 0
-        self.strokes = 0
-
-    def tell(self, event, *pairs):
-        self.told.append(event)
-
-    def run(self, count, counts=500, adc=AIR, motor=False, event=None, tag=b""):
-        """`count` readings; the event belongs to the first one's row."""
-        for _ in range(count):
-            if event is not None:
-                if event == "removed":
-                    self.recorder.cartridge_removed(self.t_ms)
-                elif event == "badge":
-                    self.recorder.badge_read(self.t_ms, tag)
-                else:
-                    self.recorder.cartridge_arrived(self.t_ms, tag)
-                event = None
-            if motor:
-                self.strokes += 2
-            self.recorder.reading(self.t_ms, counts, self.strokes, adc)
-            self.t_ms += 20
-
-    def records(self):
-        found = []
-        for seq in range(1, self.journal.next_seq):
-            found.append(decode_record(self.journal.read(seq)[1]))
-        return found
-
-    def kinds(self):
-        return [record.kind for record in self.records()]
-
-    def of(self, kind):
-        return [record for record in self.records() if record.kind == kind]
-
-    def times(self, session=1):
-        times = []
-        for record in self.of(messages.SAMPLES):
-            if record.session == session:
-                times += Readings(record).t_ms
-        return times
-
+from needletrail_protocol import conversation, messages
+from needletrail_protocol.readings import Readings
 
 B, O, S, C = messages.BADGE, messages.OPEN, messages.SAMPLES, messages.CLOSE  # noqa: E741
 LOCAL_BREACH = messages.LOCAL_BREACH
@@ -250,8 +179,9 @@ def test_a_local_breach_is_shown_within_its_reading_and_once_for_each_stretch():
     assert Readings(before[-1]).t_ms[-1] == breach.t_ms
     work(pen, 900)
     work(pen, 1000)
-    assert pen.shown == ["breach", "breach"]
+    assert pen.shown == ["breach", "breach_over", "breach"]
     pen.recorder.power_off()
+    assert pen.shown == ["breach", "breach_over", "breach", "breach_over"]
     close = pen.of(C)[0]
     assert (close.passes, close.peak_counts, close.breach_ms) == (1, 1000, 1940)
 
@@ -270,24 +200,55 @@ def test_limits_by_who_is_there():
         if badge is not None:
             pen.run(1, event="badge", tag=badge)
         work(pen, counts)
-        assert bool(pen.shown) == is_breach, (badge, counts)
+        assert ("breach" in pen.shown) == is_breach, (badge, counts)
+        assert ("badge_unknown" in pen.shown) == (badge is not None and not permits)
 
 
 def test_without_a_grant_nothing_is_a_breach():
     pen = Pen()
     pen.run(5, event="cartridge", tag=CARTRIDGE_1)
     work(pen, 4095)
-    assert pen.shown == []
+    assert pen.shown == ["no_grant"]
+    assert pen.of(O)[0].grant_utc_ms is None
 
 
 def test_a_grant_that_arrives_counts_from_the_next_reading():
     pen = Pen()
     pen.run(5, event="cartridge", tag=CARTRIDGE_1)
     work(pen, 1000)
-    pen.limits.offer(grant_message())
-    pen.recorder.grant_changed()
+    pen.take_grant(grant_message())
     work(pen, 1000)
-    assert pen.shown == ["breach"]
+    assert pen.shown == ["no_grant", "breach"]
+    (taken,) = pen.of(messages.GRANT_TAKEN)
+    assert (taken.session, taken.grant_utc_ms, taken.t_ms) == (1, 1000, 54 * 20)
+    before = [record for record in pen.records() if record.seq < taken.seq and record.kind == S]
+    assert Readings(before[-1]).t_ms[-1] == taken.t_ms
+    pen.take_grant(grant_message())
+    assert len(pen.of(messages.GRANT_TAKEN)) == 1, "it was not newer"
+    pen.run(1, event="removed")
+    pen.take_grant(grant_message(issued=2000))
+    assert len(pen.of(messages.GRANT_TAKEN)) == 1, "no session was open"
+    pen.run(1, event="cartridge", tag=CARTRIDGE_1)
+    assert [record.grant_utc_ms for record in pen.of(O)] == [None, 2000]
+
+
+def test_an_exclusive_bound_does_not_move_the_breach():
+    for counts, is_breach in ((930, False), (931, True)):
+        pen = Pen(grant_message(permits=(("est-01", 500, None, conversation.EXCLUSIVE),)))
+        pen.run(1, event="badge", tag=BADGE_1)
+        pen.run(5, event="cartridge", tag=CARTRIDGE_1)
+        work(pen, counts)
+        assert ("breach" in pen.shown) == is_breach, counts
+
+
+def test_a_permit_that_has_run_out_by_the_pens_clock():
+    for boot_utc_ms, is_breach in ((None, False), (899_000, False), (900_000, True)):
+        pen = Pen(grant_message(expires=2_000_000, permits=(("est-01", 500, 900_000),)))
+        pen.recorder.boot(boot_utc_ms, "virtual")
+        pen.run(1, event="badge", tag=BADGE_1)
+        pen.run(5, event="cartridge", tag=CARTRIDGE_1)
+        work(pen, 800)
+        assert ("breach" in pen.shown) == is_breach, boot_utc_ms
 
 
 def test_an_alert_is_shown_and_recorded():
@@ -313,6 +274,14 @@ def test_boot_comes_first():
     assert record.board == "virtual"
 
 
+def test_power_off_settles_a_removal_first():
+    pen = Pen()
+    pen.run(3, event="cartridge", tag=CARTRIDGE_1)
+    pen.recorder.cartridge_removed(pen.t_ms)
+    pen.recorder.power_off()
+    assert [record.cause for record in pen.of(C)] == [messages.CLOSED_BY_REMOVAL]
+
+
 def test_power_off_without_a_session():
     pen = Pen()
     pen.run(3)
@@ -325,6 +294,7 @@ def test_a_reading_allocates_nothing():
         return  # CPython cannot tell
     pen = Pen(grant_message(permits=(("est-01", 500),)))
     pen.run(1, event="badge", tag=BADGE_1)
+    pen.run(35)
     pen.run(1, event="cartridge", tag=CARTRIDGE_1)
     pen.run(20, adc=CONTACT, motor=True)
     reading = pen.recorder.reading
@@ -332,10 +302,76 @@ def test_a_reading_allocates_nothing():
     gc.collect()
     gc.disable()
     before = gc.mem_alloc()
-    for _ in range(20):
+    for _ in range(28):  # the batch is not full, but the pen looked around once
         strokes += 2
         reading(t_ms, 700, strokes, CONTACT)
         t_ms += 20
     after = gc.mem_alloc()
     gc.enable()
     assert after == before, after - before
+
+
+# ---- readings that can not be ----
+
+
+F = messages.FAULT
+
+
+def faults(pen):
+    return [(record.part, record.fault, record.is_over) for record in pen.of(F)]
+
+
+def test_a_reading_that_can_not_be_is_left_out_and_told_once():
+    for part, bad in (
+        ("clock", lambda pen: (pen.t_ms - 20, 500, pen.strokes)),
+        ("clock", lambda pen: (pen.t_ms - 500, 500, pen.strokes)),
+        ("dial", lambda pen: (pen.t_ms, 4096, pen.strokes)),
+        ("dial", lambda pen: (pen.t_ms, -1, pen.strokes)),
+        ("strokes", lambda pen: (pen.t_ms, 500, pen.strokes - 1)),
+        ("strokes", lambda pen: (pen.t_ms, 500, pen.strokes + 21)),
+    ):
+        pen = Pen()
+        pen.run(20, event="cartridge", tag=CARTRIDGE_1, motor=True)
+        for _ in range(3):
+            t_ms, counts, strokes = bad(pen)
+            pen.recorder.reading(t_ms, counts, strokes, AIR)
+        bad_ms = pen.t_ms
+        pen.t_ms += 20
+        assert pen.shown[-1] == "fault"
+        pen.run(49)
+        assert faults(pen) == [(part, "range", 0)]
+        pen.run(60)  # it has been well for a second, and the pen has looked
+        assert faults(pen) == [(part, "range", 0), (part, "range", 1)]
+        assert pen.shown[-2:] == ["fault", "fault_over"]
+        pen.run(59)
+        pen.run(1, event="removed")
+        pen.recorder.power_off()
+        assert bad_ms not in pen.times()
+        assert len(pen.times()) == 20 + 109 + 60
+        assert pen.of(C)[0].cause == messages.CLOSED_BY_REMOVAL
+
+
+def test_one_bad_column_after_another():
+    pen = Pen()
+    pen.run(5, event="cartridge", tag=CARTRIDGE_1)
+    pen.recorder.reading(pen.t_ms, 4096, 0, AIR)
+    pen.recorder.reading(pen.t_ms + 20, 500, 9999, AIR)
+    pen.t_ms += 40
+    pen.run(110)
+    assert faults(pen) == [
+        ("dial", "range", 0),
+        ("strokes", "range", 0),
+        ("dial", "range", 1),
+        ("strokes", "range", 1),
+    ]
+    assert pen.shown == ["no_grant", "fault", "fault", "fault_over"]
+
+
+def test_a_drivers_good_word_does_not_end_a_range_fault():
+    pen = Pen()
+    pen.run(5, event="cartridge", tag=CARTRIDGE_1)
+    for _ in range(100):
+        pen.recorder.fault(pen.t_ms, "dial", None)
+        pen.recorder.reading(pen.t_ms, 4096, 0, AIR)
+        pen.t_ms += 20
+    assert faults(pen) == [("dial", "range", 0)]

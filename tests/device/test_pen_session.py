@@ -29,6 +29,7 @@ EXPECTED = {
         None,
         None,
         (s.OFF, _, _, False),
+        None,
     ),
     s.FRESH: (
         (s.FRESH, CLOSED_BY_CARTRIDGE, OPENED_BY_CARTRIDGE, False),
@@ -40,6 +41,7 @@ EXPECTED = {
         (s.WORKED, _, _, False),
         (s.CLOSED, CLOSED_BY_IDLE, _, False),
         (s.OFF, CLOSED_BY_POWER_OFF, _, False),
+        (s.CLOSED, _, _, False),
     ),
     s.WORKED: (
         (s.FRESH, CLOSED_BY_CARTRIDGE, OPENED_BY_CARTRIDGE, False),
@@ -51,14 +53,15 @@ EXPECTED = {
         None,
         (s.CLOSED, CLOSED_BY_IDLE, _, False),
         (s.OFF, CLOSED_BY_POWER_OFF, _, False),
+        None,
     ),
-    s.OFF: (None,) * 9,
+    s.OFF: (None,) * 10,
 }
 
 
 def test_every_state_with_every_event():
     for state, rows in EXPECTED.items():
-        assert len(rows) == s.POWER_OFF + 1
+        assert len(rows) == s.REFUSED + 1
         for event, row in enumerate(rows):
             session = s.Session()
             session.state = state
@@ -142,3 +145,13 @@ def test_motor_start():
     session.stroke(2000)
     session.cartridge_removed(2000)
     assert session.is_motor_start(2101, True, False)
+
+
+def test_a_session_that_may_not_open_leaves_badge_and_cartridge_in_place():
+    session = s.Session()
+    session.badge_read(0, BADGE_1)
+    session.cartridge_arrived(10, CARTRIDGE_1)
+    assert session.happen(s.REFUSED, 10) == NOTHING
+    assert not session.is_open()
+    assert (session.badge, session.cartridge) == (BADGE_1, CARTRIDGE_1)
+    assert session.cartridge_arrived(20, CARTRIDGE_1) == (None, OPENED_BY_CARTRIDGE, False)

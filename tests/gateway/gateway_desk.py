@@ -1,6 +1,7 @@
 """An intake on a ledger, driven by hand: no broker, no threads, a clock that stands still."""
 
 from collections.abc import Callable
+from typing import Any
 
 from gateway_clinic import NOW_UTC_MS
 from honest_pen import Sent
@@ -60,6 +61,10 @@ class Desk:
         said = self.ledger.statement(self.ledger.session(session_id))
         assert said is not None
         return said
+
+    def statements(self) -> list[dict[str, Any]]:
+        """The statement of every verdict, in their order."""
+        return [entry.json() for entry in self.ledger.entries(kind="verdict", most=100_000)]
 
     def alert_codes(self) -> list[tuple[str, str]]:
         """(session, code) of every alert raised so far."""

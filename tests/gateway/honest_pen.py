@@ -34,6 +34,9 @@ class HonestPen:
     clinic: str = "harbor"
     seq: int = 0
     boots: int = 0
+    connections: int = 0
+    board: str = "esp32-s3"
+    grant_utc_ms: int | None = NOW_UTC_MS
     session: int = 0
     t_ms: int = 0
     strokes: int = 0
@@ -66,9 +69,10 @@ class HonestPen:
 
     def boot(self, utc_ms: int | None = NOW_UTC_MS) -> Sent:
         self.boots += 1
+        self.connections = 0
         self.t_ms = 0
         self.is_open = False
-        return self._record(messages.BOOT, self.boots, utc_ms, "test", "virtual")
+        return self._record(messages.BOOT, self.boots, utc_ms, "test", self.board)
 
     def open(
         self,
@@ -81,7 +85,14 @@ class HonestPen:
         self.is_open = True
         self.t_ms += PERIOD_MS
         return self._record(
-            messages.OPEN, self.session, cause, badge, cartridge, list(lead), self.strokes
+            messages.OPEN,
+            self.session,
+            cause,
+            badge,
+            cartridge,
+            list(lead),
+            self.strokes,
+            self.grant_utc_ms,
         )
 
     def readings(
@@ -131,11 +142,37 @@ class HonestPen:
     def local_breach(self) -> Sent:
         return self._record(messages.LOCAL_BREACH, self.session, 500, 700, None)
 
-    def hello(self, oldest_seq: int | None = None, next_seq: int | None = None) -> Sent:
-        """A hello; by default the journal has been acknowledged whole."""
+    def grant_taken(self, grant_utc_ms: int | None) -> Sent:
+        self.grant_utc_ms = grant_utc_ms
+        return self._record(messages.GRANT_TAKEN, self.session, grant_utc_ms)
+
+    def fault(self, part: str, fault: str = "no answer", is_over: bool = False) -> Sent:
+        return self._record(messages.FAULT, part, fault, int(is_over))
+
+    def not_armed(self, reason: str) -> Sent:
+        return self._record(messages.NOT_ARMED, reason)
+
+    def will(self) -> Sent:
+        """The last will of the present connection."""
+        return self.seal(topics.WILL, conversation.encode_will(self.boots, self.connections))
+
+    def hello(
+        self,
+        oldest_seq: int | None = None,
+        next_seq: int | None = None,
+        t_ms: int | None = None,
+        utc_ms: int | None = None,
+    ) -> Sent:
+        """A new connection's hello; by default the journal has been acknowledged whole.
+
+        `t_ms` and `utc_ms` are the pen's time and clock now, if they are to be told.
+        """
+        self.connections += 1
         following = self.seq + 1 if next_seq is None else next_seq
         oldest = following if oldest_seq is None else oldest_seq
-        payload = conversation.encode_hello((oldest, following, self.boots, "test", None))
+        fields = (oldest, following, self.boots, "test", self.grant_utc_ms)
+        fields += (0xCBF43926, self.connections, t_ms, utc_ms)
+        payload = conversation.encode_hello(fields)
         sent = self.seal(topics.HELLO, payload)
         self.sent.append(sent)
         return sent

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from needletrail_gateway.core.policy import Code
+from needletrail_gateway.core.policy import ClockRule, Code, GrantRule, TierRule
 from needletrail_gateway.core.registry import Registry
 from needletrail_gateway.shell.documents import (
     DocumentError,
@@ -134,6 +134,49 @@ def test_a_key_is_never_shown(broken: str, tmp_path: Path) -> None:
     assert "c1d24f6e" not in repr(registry) + str(registry.model_dump()) + registry.model_dump_json()
 
 
+KEY_1, KEY_2 = "11" * 32, "22" * 32
+KEYS_ERRORS = [
+    (f'[{{epoch = 0, key = "{KEY_1}"}}]', "pen.0.keys.0.epoch"),
+    (f'[{{epoch = 4294967296, key = "{KEY_1}"}}]', "pen.0.keys.0.epoch"),
+    (f'[{{epoch = 1, key = "{KEY_1[1:]}"}}]', "pen.0.keys.0.key: must be 64 hexadecimal digits"),
+    (f'[{{epoch = 1, key = "{KEY_1}"}}, {{epoch = 1, key = "{KEY_2}"}}]', "the same epoch"),
+    (f'[{{key = "{KEY_1}"}}]', "pen.0.keys.0.epoch: Field required"),
+    ("[]", "pen.0.keys"),
+]
+
+
+def with_keys(keys: str) -> str:
+    """The sample registry, its first pen with keys by epoch instead of its key."""
+    lines = SAMPLE.read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("key ="))
+    return "\n".join([*lines[:at], f"keys = {keys}", *lines[at + 1 :]])
+
+
+def test_a_pen_may_have_keys_by_epoch(tmp_path: Path) -> None:
+    keys = f'[{{epoch = 3, key = "{KEY_1}"}}, {{epoch = 4, key = "{KEY_2}"}}]'
+    (tmp_path / "r.toml").write_text(with_keys(keys))
+    registry = read_registry(tmp_path / "r.toml")
+    first, *others = registry.pen
+    found = keys_of(registry)
+    assert found[first.id] == {3: bytes.fromhex(KEY_1), 4: bytes.fromhex(KEY_2)}
+    assert all(isinstance(found[pen.id], bytes) for pen in others)
+    shown = repr(registry) + str(registry.model_dump()) + registry.model_dump_json()
+    assert KEY_1 not in shown
+    assert KEY_2 not in shown
+
+
+@pytest.mark.parametrize(("keys", "said"), KEYS_ERRORS)
+def test_what_is_wrong_with_keys_is_told_without_them(keys: str, said: str, tmp_path: Path) -> None:
+    found = complaint(read_registry, tmp_path / "r.toml", with_keys(keys))
+    assert said in found
+    assert KEY_1[1:] not in found
+
+
+def test_a_pen_has_either_a_key_or_keys(tmp_path: Path) -> None:
+    text = with_keys(f'[{{epoch = 1, key = "{KEY_1}"}}]\nkey = "{KEY_2}"')
+    assert "a pen has either key or keys" in complaint(read_registry, tmp_path / "r.toml", text)
+
+
 def test_a_pen_without_a_key_can_be_registered(tmp_path: Path) -> None:
     text = "\n".join(line for line in SAMPLE.read_text().splitlines() if not line.startswith("key ="))
     (tmp_path / "r.toml").write_text(text)
@@ -154,7 +197,7 @@ def test_a_registry_survives_the_ledgers_json() -> None:
 PACK = (packs_folder() / "default.toml").read_text()
 
 POLICY_ERRORS = [
-    ('version = "2026.11.1"', 'version = "a version with spaces"', "version", 1, "version"),
+    ('version = "2026.11.2"', 'version = "a version with spaces"', "version", 1, "version"),
     ('name = "cosmetic"', 'name = "medical"', 'name = "medical"', 2, "entry 1 has the same name"),
     ('code = "DEPTH_AT_LIMIT"', 'code = "DEPTH_EXCEEDED"', 'code = "DEPTH_EX', 2, "entry 1 has the sa"),
     ('code = "DEPTH_AT_LIMIT"', 'code = "TOO_DEEP"', "TOO_DEEP", 1, "rule.1.code"),
@@ -171,6 +214,9 @@ POLICY_ERRORS = [
         1,
         "citation",
     ),
+    ('when_expired = "warn"', 'when_expired = "stop"', "when_exp", 1, "grant.when_expired"),
+    ("life_hours = 24", "life_hours = 0", "life_hours", 1, "grant.life_hours"),
+    ("agrees_within_s = 10", "agrees_within_s = 0", "agrees_within_s", 1, "clock.agrees_within_s"),
     ('supervision = "none"\nmax_mm', 'supervison = "none"\nmax_mm', "supervison", 1, "tier.1.who.4"),
 ]
 
@@ -201,6 +247,8 @@ def test_the_default_pack_has_a_cited_rule_for_every_code() -> None:
     codes = set(Code.__args__)  # type: ignore[attr-defined]
     assert {rule.code for rule in policy.rule} == codes
     assert all(rule.citation for rule in policy.rule)
+    assert policy.grant.citation
+    assert policy.clock.citation
     assert all(tier.citation for tier in policy.tier)
     assert all(who.citation for tier in policy.tier for who in tier.who)
 
@@ -218,3 +266,28 @@ def test_a_registry_that_comes_with_needletrail_loads(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(packs_folder().glob("*.toml")), ids=str)
 def test_a_pack_that_comes_with_needletrail_loads_and_has_its_files_name(path: Path) -> None:
     assert read_policy(path.stem).name == path.stem == tomllib.loads(path.read_text())["name"]
+
+
+# ---- what the documentation says of packs ----
+
+
+def rows(path: str) -> list[list[str]]:
+    """The rows of a document's tables, cell by cell."""
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"]
+
+
+def test_every_setting_of_a_pack_is_documented_with_its_default() -> None:
+    documented = {row[1]: row[3] for row in rows("docs/reference/settings.md") if len(row) == 4}
+    for model in (GrantRule, ClockRule):
+        for name, field in model.model_fields.items():
+            if name != "citation":
+                assert documented[f"`{name}`"] == f"`{field.default}`"
+    assert documented["`hard`"] == f"`{str(TierRule.model_fields['hard'].default).lower()}`"
+
+
+def test_every_reason_is_documented_with_what_the_default_pack_makes_of_it() -> None:
+    documented = {row[0]: row[1] for row in rows("docs/reference/verdicts.md") if len(row) == 3}
+    for rule in read_policy("default").rule:
+        if rule.code != "RECORD_TAMPERED":  # which the text below the table explains
+            assert documented[f"`{rule.code}`"] == rule.outcome

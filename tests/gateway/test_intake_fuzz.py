@@ -30,7 +30,7 @@ TOPICS = tuple(
     for version in ("1", "2")
     for clinic in ("harbor", "elsewhere")
     for pen in (*HONEST, HOSTILE, "pen-99")
-    for channel in ("record", "hello", "ack", "alert")
+    for channel in ("record", "hello", "will", "ack", "alert")
 )
 VALUES = (None, True, -1, 0, 1, 2, 23, 200, 4095, 4096, 2**31, 2**32 - 1, 2**32, 2**40, 2**63, b"", "")
 
@@ -41,7 +41,7 @@ def honest_morning(random: Random) -> list[Sent]:
     serial = 0
     for pen in pens:
         pen.boot()
-        pen.hello(oldest_seq=1)
+        pen.hello(oldest_seq=1, t_ms=pen.t_ms)
     for _ in range(30):
         for pen in pens:
             serial += 1
@@ -50,9 +50,15 @@ def honest_morning(random: Random) -> list[Sent]:
             for _ in range(5):
                 pen.work(random.choice([300, 490, 700, 2400]), random.choice([400, 1000, 3000]))
                 pen.rest()
+                if random.random() < 0.05:
+                    pen.fault("skin", is_over=random.random() < 0.5)
+                if random.random() < 0.05:
+                    pen.grant_taken(NOW_UTC_MS)
             pen.close()
             if random.random() < 0.3:
-                pen.boot(NOW_UTC_MS + 600_000 * pen.boots)
+                pen.sent.append(pen.will())
+                pen.boot(random.choice([None, NOW_UTC_MS + 600_000 * pen.boots]))
+                pen.hello(t_ms=pen.t_ms, utc_ms=NOW_UTC_MS + 600_000 * pen.boots)
     mixed: list[Sent] = []
     queues = [list(pen.sent) for pen in pens]
     while any(queues):
@@ -159,7 +165,15 @@ class Attacker:
     def _as_the_hostile_pen_hello(self, next_seq: int) -> Sent:
         oldest = self._random.choice((1, max(next_seq, 1), next_seq + self._random.randrange(1, 4)))
         following = self._random.choice((oldest, oldest + 5, 1, 2**32 - 1, 2**32))
-        return self._forge(topics.HELLO, cbor.encode([oldest, following, 1, "x", None]))
+        connection = self._pen.connections = self._pen.connections + 1
+        items: list[object] = [oldest, following, self._pen.boots, "x", None, 0, connection]
+        items += [self._random.choice((None, 0, 1000, 2**40)), self._random.choice((None, 0))]
+        return self._forge(topics.HELLO, cbor.encode(items))
+
+    def _as_the_hostile_pen_will(self, _next_seq: int) -> Sent:
+        connection = self._pen.connections + self._random.choice((-1, 0, 0, 1))
+        items = [self._random.choice((self._pen.boots, 0, None)), connection]
+        return self._forge(topics.WILL, cbor.encode(items))
 
     _WAYS = (
         _flipped,
@@ -175,6 +189,7 @@ class Attacker:
         _as_the_hostile_pen,
         _as_the_hostile_pen_raw,
         _as_the_hostile_pen_hello,
+        _as_the_hostile_pen_will,
     )
 
     def _altered(self, data: bytes) -> bytes:
@@ -204,6 +219,12 @@ class Attacker:
             pen.badge(badge("est-01"))
         elif dice < 0.9:
             pen.alert_shown("DEPTH_EXCEEDED")
+        elif dice < 0.92:
+            pen.fault("dial", is_over=self._random.random() < 0.5)
+        elif dice < 0.94:
+            pen.not_armed("no_grant")
+        elif dice < 0.96:
+            pen.grant_taken(NOW_UTC_MS)
         else:
             pen.close()
         items = cbor.decode(pen.sent[before].payload)
@@ -274,8 +295,8 @@ def test_nothing_gets_in_that_was_not_sealed_and_nothing_honest_is_lost(
     assert "refused gateway_fault" not in tallies, ledger.quarantined(1)
     records, verdicts = of_the_honest(desk)
     assert records == of_the_honest(quiet)[0], "every record of the honest, once, as they sealed it"
-    assert {row[0] for row in records} == {"record"}
-    assert {row[3] for row in records} == {
+    assert {row[0] for row in records} == {"record", "pin"}
+    assert {row[3] for row in records if row[0] == "record"} == {
         sent.message for sent in morning if sent.topic.endswith("/record")
     }
     assert verdicts == of_the_honest(quiet)[1]
@@ -284,6 +305,12 @@ def test_nothing_gets_in_that_was_not_sealed_and_nothing_honest_is_lost(
         if entry.kind in ("record", "refused"):
             assert entry.body in attacker.forged
     assert sum(entry.kind == "record" for entry in stored) > 1_000, "the hostile pen got through"
+    assert sum(entry.kind == "pin" for entry in stored) > 10, "and so did its hellos"
+    assert tallies["connections lost"] > 10, "and its wills"
+    sources = Counter(said["clock"]["source"] for said in quiet.statements())
+    assert sources["gateway"] > 5, "the honest pens' clocks were wrong now and then"
+    for pen_id in HONEST:
+        assert desk.intake.is_gone(pen_id, 1) == quiet.intake.is_gone(pen_id, 1)
     assert min(attacker.made.values()) > MUTANTS // 50
     took_s = time.monotonic() - began_s
     with capsys.disabled():

@@ -35,6 +35,8 @@ def facts(**more: object) -> Facts:
         used_in=None,
         has_gap=False,
         has_clock=True,
+        has_grant=True,
+        has_fault=False,
     )
     return replace(found, **more)  # type: ignore[arg-type]
 
@@ -189,6 +191,18 @@ def test_a_gap_or_an_unset_clock_leaves_a_doubt_with_or_without_work(
     )
 
 
+@pytest.mark.parametrize("peak_um", [300, None])
+def test_a_failed_part_leaves_a_doubt_with_or_without_work(peak_um: int | None, judged: Judged) -> None:
+    assert judged(has_fault=True, peak_um=peak_um) == ("review", ["SENSOR_FAULT"])
+
+
+def test_work_without_a_good_grant_leaves_a_doubt_and_nothing_worse(judged: Judged) -> None:
+    assert judged(has_grant=False) == ("review", ["GRANT_STALE"])
+    assert judged(has_grant=False, peak_um=None) == COMPLIANT
+    found = judged(has_grant=False, peak_um=900, breach_ms=300)
+    assert found == ("violation", ["DEPTH_EXCEEDED", "GRANT_STALE"])
+
+
 def test_the_hardest_finding_is_the_verdict_and_reasons_are_in_order(judged: Judged) -> None:
     found = judged(peak_um=900, breach_ms=900, has_gap=True, has_clock=False, used_in="x", has_tag=True)
     assert found == (
@@ -229,6 +243,7 @@ def test_an_alert_comes_before_harm_and_only_for_a_violation(
     assert raised(peak_um=None, scope=scope(findings=("LICENSE_EXPIRED",))) == ["LICENSE_EXPIRED"]
     assert raised(scope=scope(findings=("PRACTITIONER_MISSING",))) == []
     assert raised(has_tag=False, has_gap=True, has_clock=False) == []
+    assert raised(has_grant=False, has_fault=True) == []
     assert raised(peak_um=LIMIT_UM) == []
     assert raised(
         peak_um=900, breach_ms=200, scope=scope(findings_beyond=("SUPERVISION_MISSING",))

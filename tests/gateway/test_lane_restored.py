@@ -1,11 +1,13 @@
 """A gateway that is killed and comes back goes on to the same ledger as one that never stopped.
 
 Random morning: two pens, sessions that open, work, are badged late or never, lose records, send what
-is impossible, and end or do not end; cartridges that wander between the pens. One intake hears it
+is impossible, and end or do not end; cartridges that wander between the pens; clocks that are wrong,
+and hellos that say so; grants that come late, parts that fail. One intake hears it
 without a pause; another is killed at random moments, loses what it had not committed, and hears that
 again. Every entry of the two ledgers must be the same, byte by byte.
 """
 
+from collections import Counter
 from random import Random
 
 import pytest
@@ -26,8 +28,9 @@ def act(random: Random, pen: HonestPen) -> list[Sent]:
     who = badge(random.choice(PEOPLE)) if random.random() < 0.8 else None
     dice = random.random()
     if pen.boots == 0 or dice < 0.04:
-        clock = None if random.random() < 0.1 else NOW_UTC_MS + 3_600_000 * pen.boots
-        return [pen.boot(clock)]
+        clock = None if random.random() < 0.3 else NOW_UTC_MS + 3_600_000 * pen.boots
+        pen.grant_utc_ms = random.choice([None, NOW_UTC_MS, NOW_UTC_MS - 90_000_000])
+        return [pen.boot(clock), *([hello(random, pen)] if random.random() < 0.6 else [])]
     if not pen.is_open or dice < 0.08:
         tag = cartridge_tag(
             f"{random.randrange(4):06d}",
@@ -57,9 +60,23 @@ def act(random: Random, pen: HonestPen) -> list[Sent]:
         impossible = pen.work(300, 200)
         pen.session -= 1
         return impossible
-    if dice < 0.92:
+    if dice < 0.91 and pen.boots:
+        return [hello(random, pen)]
+    if dice < 0.93:
+        return [pen.fault(random.choice(["dial", "skin"]), is_over=random.random() < 0.5)]
+    if dice < 0.94:
+        return [pen.will() if pen.connections else pen.not_armed("grant_expired")]
+    if dice < 0.95:
+        return [pen.grant_taken(NOW_UTC_MS)]
+    if dice < 0.97:
         return [pen.sent[random.randrange(len(pen.sent))]]
     return [pen.close()]
+
+
+def hello(random: Random, pen: HonestPen) -> Sent:
+    """A connection: what the pen's clock says is told, and it may be far off."""
+    t_ms = pen.t_ms + random.choice([0, 0, 20_000, 86_400_000])
+    return pen.hello(t_ms=t_ms, utc_ms=random.choice([None, NOW_UTC_MS]))
 
 
 def morning(random: Random) -> list[Sent]:
@@ -111,7 +128,25 @@ def test_stops_change_nothing(seed: int, new_ledger: NewLedger, policy: Policy) 
     assert stopped.ledger.sessions() == undisturbed.ledger.sessions()
     assert stopped.alert_codes() == undisturbed.alert_codes()
     assert stopped.ledger.lanes() == undisturbed.ledger.lanes()
+    assert stopped.statements() == undisturbed.statements()
     assert undisturbed.verdicts(), "a morning without a verdict tests nothing"
+
+
+def test_the_mornings_hold_what_they_are_to_try(new_ledger: NewLedger, policy: Policy) -> None:
+    found: Counter[str] = Counter()
+    for seed in range(25):
+        desk = Desk(new_ledger(), policy)
+        hear(desk, morning(Random(seed)), group_of=7)
+        found.update(entry.kind for entry in desk.ledger.entries(most=100_000))
+        for said in desk.statements():
+            found[said["clock"]["source"]] += 1
+            found["faulty"] += bool(said["faults"])
+            found["grant taken"] += bool(said["grant"]["taken"])
+            found.update(said["reasons"])
+    for what in ("pin", "refused", "gap", "gateway", "pen", "none", "faulty", "grant taken"):
+        assert found[what] >= 5, (what, found)
+    for reason in ("GRANT_STALE", "SENSOR_FAULT", "CLOCK_UNCERTAIN", "RECORD_GAP", "CARTRIDGE_REUSED"):
+        assert found[reason] >= 5, (reason, found)
 
 
 @pytest.mark.parametrize("seed", range(5))

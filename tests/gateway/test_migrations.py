@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
@@ -41,3 +43,25 @@ def test_the_newest_migration_is_the_one_that_the_ledger_knows(tmp_path: Path) -
     opened.close()
     assert ScriptDirectory(str(MIGRATIONS)).get_heads() == [found]
     assert f'newest = "{found}"' in Path(ledger_module.__file__).read_text()
+
+
+def test_a_ledger_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_holds(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql("INSERT INTO lane VALUES ('pen-01', 1, 7, 1000, NULL, 'pen-01-1-1')")
+        connection.exec_driver_sql("INSERT INTO pen_key VALUES ('pen-01', 1, x'00')")
+    engine.dispose()
+    opened = Ledger.open(path)
+    [lane] = opened.lanes()
+    assert (lane["pen"], lane["next_seq"], lane["boot_utc_ms"]) == ("pen-01", 7, 1000)
+    assert (lane["boot"], lane["faults"], lane["hello_boot"]) == (None, None, None)
+    assert opened.pen_keys() == {("pen-01", 1): b"\0"}, "no key is retired by it"
+    assert opened.pins("pen-01", 1, 0) == []
+    opened.close()

@@ -60,7 +60,7 @@ def test_a_session_is_counted_by_the_definitions(desk: Desk, pen: HonestPen) -> 
     assert said["samples"] == said["session_samples"] == 100 + 30 + 50 + 30
     assert said["strokes"] == 2 * 150
     assert said["breach_ms"] == 0
-    assert said["policy"] == {"pack": "default", "version": "2026.11.1"}
+    assert said["policy"] == {"pack": "default", "version": "2026.11.2"}
     assert said["started"] == "2026-07-01T09:00:00.020Z"
     assert said["limited_by"] == "tier medical, pen label, cartridge"
     assert said["alerts"] == []
@@ -154,13 +154,14 @@ def test_without_a_clock_the_day_of_arrival_is_taken(desk: Desk) -> None:
 
 
 def test_days_are_those_of_the_treatment_not_of_its_arrival(desk: Desk) -> None:
-    pen = HonestPen()
-    pen.boot(NOW_UTC_MS - 30 * 86_400_000)  # its records come a month late
+    pen = HonestPen(grant_utc_ms=NOW_UTC_MS - 30 * 86_400_000)
+    pen.boot(pen.grant_utc_ms)  # its records come a month late
     pen.open(badge("old-01"), cartridge_tag(expires="260602"))
     pen.work(300)
     pen.close()
     assert verdict(desk, pen) == ("violation", ["DEPTH_EXCEEDED", "LICENSE_EXPIRED"])
-    pen.boot(NOW_UTC_MS - 31 * 86_400_000)
+    pen.grant_utc_ms = NOW_UTC_MS - 31 * 86_400_000
+    pen.boot(pen.grant_utc_ms)
     pen.open(badge("old-01"), cartridge_tag("000009", expires="260531"))
     pen.work(300)
     pen.close()
@@ -350,7 +351,8 @@ COLUMN = b"\x88"
 IMPOSSIBLE = [
     (record(messages.CLOSE, 4, 5_000, 9, 0, 0, None, 0), STATE_INVALID),
     (record(messages.BADGE, 4, 5_000, 9, MD), STATE_INVALID),
-    (record(messages.OPEN, 4, 5_000, 1, 0, EST, None, [], 0), STATE_INVALID),
+    (record(messages.OPEN, 4, 5_000, 1, 0, EST, None, [], 0, None), STATE_INVALID),
+    (record(messages.GRANT_TAKEN, 4, 5_000, 9, 1), STATE_INVALID),
     (
         record(messages.SAMPLES, 4, 5_000, 9, 20, 1, 300, COLUMN, 0, COLUMN, b"\x01"),
         STATE_INVALID,
@@ -431,5 +433,7 @@ def test_the_opening_of_a_pen_that_left_the_registry_is_refused(desk: Desk, pen:
     rules = Rules(desk.intake.rules.policy, clinic())
     lane.advance(boot, rules, on_the_day, no_use)
     with pytest.raises(ProtocolError, match="left the registry"):
-        lane.advance(record(messages.OPEN, 2, 0, 1, 0, None, None, [], 0), rules, on_the_day, no_use)
+        lane.advance(
+            record(messages.OPEN, 2, 0, 1, 0, None, None, [], 0, None), rules, on_the_day, no_use
+        )
     assert "pen-77" not in KEYS

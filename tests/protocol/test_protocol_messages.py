@@ -9,16 +9,19 @@ T_MAX = (1 << 40) - 1
 
 RECORDS = (
     (messages.BOOT, (1, 0, 1, None, "1.0.0", "rp2350")),
-    (messages.OPEN, (2, 1500, 1, 0, b"badge", None, [1, 2, 3, 4], 0)),
+    (messages.OPEN, (2, 1500, 1, 0, b"badge", None, [1, 2, 3, 4], 0, 77)),
     (messages.SAMPLES, (3, 1520, 1, 20, 1, 811, b"\x88", 0, b"\x88", b"\x01")),
     (messages.SAMPLES, (3, 1520, 1, 20, 2, 811, b"\x88", 0, b"\x88", b"\x02", b"\x89")),
     (messages.BADGE, (4, 2000, 1, b"")),
     (messages.CLOSE, (5, 61000, 1, 0, 14, None, 0)),
     (messages.ALERT_SHOWN, (6, 3000, 1, "DEPTH_EXCEEDED")),
     (messages.LOCAL_BREACH, (7, 3000, 1, 500, 720, None)),
+    (messages.GRANT_TAKEN, (8, 3000, 1, 77)),
+    (messages.FAULT, (9, 3000, "dial", "no magnet", 0)),
+    (messages.NOT_ARMED, (10, 3000, "no_grant")),
 )
-HELLO = (5, 9, 2, "1.0.0", None)
-GRANT = (1, 2, "policy", 0, [["b-0042", 500], ["b-0043", 2500]])
+HELLO = (5, 9, 2, "1.0.0", None, 0xCBF43926, 3, 61000, None)
+GRANT = (1, 2, "policy", 0, [["b-0042", 500], ["b-0043", 2500, None, 3]], 1)
 ALERT = (1, "DEPTH_EXCEEDED", 3000, 500, None)
 
 
@@ -63,12 +66,23 @@ def test_a_decoded_record_encodes_to_the_same_bytes():
 def test_the_other_messages_have_no_kind():
     hello = conversation.decode_hello(conversation.encode_hello(HELLO))
     assert (hello.kind, hello.oldest_seq, hello.next_seq, hello.grant_utc_ms) == (0, 5, 9, None)
+    assert (hello.config, hello.connection, hello.t_ms, hello.utc_ms) == HELLO[5:]
+    will = conversation.decode_will(conversation.encode_will(2, 3))
+    assert (will.kind, will.boot, will.connection) == (0, 2, 3)
     ack = conversation.decode_ack(conversation.encode_ack(9, 77))
     assert (ack.kind, ack.seq, ack.utc_ms) == (0, 9, 77)
     grant = conversation.decode_grant(conversation.encode_grant(GRANT))
-    assert (grant.kind, grant.permits) == (0, GRANT[4])
+    assert (grant.kind, grant.permits, grant.rules) == (0, GRANT[4], 1)
     alert = conversation.decode_alert(conversation.encode_alert(ALERT))
     assert (alert.kind, alert.limit_um, alert.depth_um) == (0, 500, None)
+
+
+def test_the_last_two_of_a_permit_may_be_left_out():
+    for permit in (["a", 0], ["a", 0, None], ["a", 0, 5], ["a", 0, None, 0], ["a", 0, 5, U32]):
+        assert conversation.is_permit(permit)
+        assert conversation.is_permit(tuple(permit))
+    assert conversation.EXCLUSIVE | conversation.HARD == 3
+    assert conversation.REFUSE_EXPIRED | conversation.REFUSE_UNKNOWN == 3
 
 
 def test_what_would_be_refused_is_not_written():
@@ -86,21 +100,33 @@ def test_what_would_be_refused_is_not_written():
     ):
         raises(ValueError, messages.encode_record, messages.BOOT, fields)
     raises(ValueError, messages.encode_record, 0, boot)
-    raises(ValueError, messages.encode_record, 8, boot)
+    raises(ValueError, messages.encode_record, 11, boot)
     for lead in ([4096], [-1], [True], [None], [0] * 5, 1):
-        raises(ValueError, messages.encode_record, 2, (2, 0, 1, 0, None, None, lead, 0))
-    raises(ValueError, conversation.encode_hello, (9, 5, 2, "1.0.0", None))
-    raises(ValueError, conversation.encode_hello, HELLO[:4])
+        raises(ValueError, messages.encode_record, 2, (2, 0, 1, 0, None, None, lead, 0, None))
+    raises(ValueError, messages.encode_record, messages.FAULT, (9, 3000, "dial", "gone", True))
+    raises(ValueError, messages.encode_record, messages.NOT_ARMED, (9, 3000, ""))
+    raises(ValueError, conversation.encode_hello, extended((9, 5), *HELLO[2:]))
+    raises(ValueError, conversation.encode_hello, HELLO[:8])
+    raises(ValueError, conversation.encode_will, 1, 0)
     raises(ValueError, conversation.encode_ack, -1, 0)
     for permit in ([], ["a"], ["a", None], ["a", 20001], [b"a", 1], ["a", True], "ab", None):
-        raises(ValueError, conversation.encode_grant, (1, 2, "policy", 0, [permit]))
+        raises(ValueError, conversation.encode_grant, (1, 2, "policy", 0, [permit], 0))
+    for end in (["soon"], [-1], [True], [1 << 43], [0, None], [0, True], [0, -1], [0, 1 << 32]):
+        permit = extended(["a", 1], *end)
+        raises(ValueError, conversation.encode_grant, (1, 2, "policy", 0, [permit], 0))
+    for rules in (None, True, -1, 1 << 32):
+        raises(ValueError, conversation.encode_grant, (1, 2, "policy", 0, [], rules))
     raises(ValueError, conversation.encode_alert, ALERT[:4])
 
 
 def test_nulls_are_written_out_and_only_jitter_may_be_left_out():
     refused(conversation.decode_hello, list(HELLO[:4]))
+    refused(conversation.decode_hello, list(HELLO[:8]))
+    refused(conversation.decode_will, [1])
+    refused(conversation.decode_grant, list(GRANT[:5]))
     refused(conversation.decode_alert, [1, "CODE", 0, None])
     refused(decode_record, [7, 1, 0, 1, 500, 720])
+    refused(decode_record, [2, 2, 0, 1, 0, None, None, [], 0])
     sample = extended([3], *RECORDS[2][1])
     for items in (sample, extended(sample, None)):
         assert decode_record(cbor.encode(items)).jitter_column is None
@@ -119,12 +145,13 @@ def test_later_elements_are_ignored():
             items = extended([kind], *extended(fields, 1, "later", [None]))
             assert decode_record(cbor.encode(items)).seq == fields[0]
     assert conversation.decode_ack(cbor.encode([1, 2, 3])).seq == 1
-    grant = conversation.decode_grant(cbor.encode([1, 2, "p", 0, [["a", 1, 2, "later"]], "later"]))
-    assert grant.permits[0][:3] == ["a", 1, 2]
+    grant = conversation.decode_grant(cbor.encode([1, 2, "p", 0, [["a", 1, 2, 3, "later"]], 0, 1]))
+    assert grant.permits[0][:4] == ["a", 1, 2, 3]
+    assert conversation.decode_will(cbor.encode([1, 2, "later"])).connection == 2
 
 
 def test_an_unknown_kind_has_its_own_reason():
-    for kind in (0, 8, -1, (1 << 64) - 1, -(1 << 64)):
+    for kind in (0, 11, -1, (1 << 64) - 1, -(1 << 64)):
         error = raises(ProtocolError, decode_record, cbor.encode([kind]))
         assert error.reason == KIND_UNKNOWN
 

@@ -10,9 +10,9 @@ With ML or MH the chip gives one, but its gain control has left its range and no
 bounds the error then: such a depth could be wrong unnoticed, so it is none. A magnet can not be both,
 so both bits together are a bus that reads high: a fault of the bus, as is a chip that does not answer.
 
-Two transfers, not one from STATUS on: "Automatic Increment of the Address Pointer" treats RAW ANGLE
-as one value only if the pointer is *set* to its high byte, not if it arrives there from STATUS. Single
-bytes read apart can come from two angles, wrong by up to 255 counts.
+Two transfers, not one from STATUS on: by "Automatic Increment of the Address Pointer" RAW ANGLE is a
+special register only if the pointer is *set* to its high byte. Whether two bytes reached from STATUS
+belong to one angle it does not say; if they did not, the count would be wrong by up to 255.
 
 `configure` belongs to power-on and, if the board likes, to the end of a bus fault. It asks for what a
 virgin chip does anyway, so a chip that lost its power for a moment goes on as before.
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 ADDRESS = 0x36  # "I2C Interface"
-COUNTS = 4096  # a turn
 
 # "Register Map", Figure 21
 _CONF = 0x07

@@ -13,7 +13,6 @@ class Haptic(Steps):
     """output: a Pin, or a PWM (then `strength` is its duty, 16 bits)."""
 
     def __init__(self, output: "Any", strength: int = STRENGTH_MAX) -> None:
-        self._strength = strength
         is_pwm = hasattr(output, "duty_u16")
         self._put = output.duty_u16 if is_pwm else output.value
         self._on = strength if is_pwm else 1

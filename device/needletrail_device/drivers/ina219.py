@@ -92,8 +92,12 @@ class MotorCurrent:
         if self._seen_ms < 0:
             self._seen_ms = t_ms
         if ma < 0:
-            if self.fault is None:  # nothing new
-                self.fault = STUCK if t_ms - self._seen_ms > DISAGREES_MS else before
+            if self.fault is not None:
+                self._seen_ms = t_ms
+            elif t_ms - self._seen_ms > DISAGREES_MS:
+                self.fault = STUCK
+            else:  # nothing new
+                self.fault = before
             return ma
         self._seen_ms = t_ms
         if (ma >= self._on_ma) == is_turning:

@@ -51,7 +51,7 @@ class Signals:
         is_new = hold_ms or not self._is_on[row]
         self._is_on[row] = True
         self._from_ms[row] = now_ms
-        if buzz and is_new and (row <= self._buzzing or not self._haptic.is_playing):
+        if buzz and is_new and (row < self._buzzing or not self._haptic.is_playing):
             self._buzzing = row
             self._haptic.play(buzz, now_ms)
         self._light(now_ms)

@@ -6,9 +6,9 @@ true, and leaving out a true contact would hide a breach.
 
 ADC: the sensor's own divider must keep it off both ends, so the ends are a fault.
 
-Touch pad: of the ESP32-S2 and -S3, which reads higher when touched. `idle_raw` is what calibration found
-in the air. It is not taken at power-on: a pen that is switched on at the skin would take that for
-air. While the tip is well off the skin the idle value follows slow drift, an eighth up or down
+Touch pad: of the ESP32-S2 and -S3, which reads higher when touched. `idle_raw` is what calibration
+found in the air. It is not taken at power-on: a pen that is switched on at the skin would take that
+for air. While the tip is well off the skin the idle value follows slow drift, an eighth up or down
 at the most. A rise of `touch_permille` over idle is the middle between the two thresholds.
 """
 

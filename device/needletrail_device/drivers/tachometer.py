@@ -4,9 +4,9 @@ Both kinds have `count(t_ms)`, which never falls and allocates nothing, and `fau
 than 400 strokes/s come in (a pen makes up to 200). The count goes on even then: a noisy
 sensor must not look like a motor that stands still, since then a breach would go unseen.
 
-Prefer the hardware. A handler that is only scheduled (MicroPython's ESP32 port has no hard pin interrupts)
-sees the time at which it runs, not the time of the edge: after a pause its edges look like
-bouncing. There give `min_us` = 0 and a sensor that does not bounce, such as a Hall switch.
+Prefer the hardware. A handler that is only scheduled (MicroPython's ESP32 port has no hard pin
+interrupts) sees the time at which it runs, not the time of the edge: after a pause its edges look
+like bouncing. There give `min_us` = 0 and a sensor that does not bounce, such as a Hall switch.
 """
 
 from needletrail_device.drivers.faults import RANGE
@@ -34,6 +34,7 @@ class _Tachometer:
         elapsed_ms = t_ms - self._window_ms
         if self._window_ms < 0:
             self._window_ms = t_ms
+            self._window_total = total
         elif elapsed_ms >= WINDOW_MS:
             is_fast = total - self._window_total > elapsed_ms * STROKES_MAX_HZ // 1000
             self.fault = RANGE if is_fast else None
@@ -70,7 +71,7 @@ class CounterTachometer(_Tachometer):
 
 
 class PinTachometer(_Tachometer):
-    """Counts by a pin's interrupt: `pin.irq(tachometer.edge, Pin.IRQ_RISING)`, hard where there is that.
+    """Counts by a pin's interrupt: `pin.irq(tachometer.edge, Pin.IRQ_RISING)`, hard if it can be.
 
     now_us: time.ticks_us, or what counts like it. min_us: an edge nearer than this to the last stroke
     is bouncing (200 strokes/s are 5000 us apart).

@@ -13,7 +13,7 @@ from needletrail_gateway.bench.programs import find_micropython
 from needletrail_gateway.core.registry import Pen, um
 from needletrail_gateway.shell.documents import data_folder
 
-HEAP = "128k"
+HEAP = "256k"  # compiling from source takes most of it
 
 
 class PenError(Exception):

@@ -4,8 +4,9 @@ A pure function of a policy pack, the registry as it stood, and a session's fact
 and in a replay it is this code. A finding becomes a reason only through a rule of the pack, which
 brings its outcome, words and citation; the hardest outcome is the verdict.
 
-Findings about people and cartridges concern a treatment: a session in which the needles never
-worked on skin (a cartridge put in and taken out again) breaks none of them.
+Findings about people, cartridges and grants concern a treatment: a session in which the needles never
+worked on skin (a cartridge put in and taken out again) breaks none of them. A part that failed may be
+the reason why no work was seen, so that finding holds in any case.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ class Facts:
 
     on: the day of the treatment. breach_ms, peak_um: counted by the definitions of the protocol; peak
     is None without work. used_in: another session in which this cartridge worked. has_gap: part of
-    the record is missing. has_clock: the pen's clock was set.
+    the record is missing. has_clock: it is known when it was. has_grant: all work was done under a
+    grant that was good at the time. has_fault: a part of the pen had failed.
     """
 
     on: date
@@ -39,6 +41,8 @@ class Facts:
     used_in: str | None
     has_gap: bool
     has_clock: bool
+    has_grant: bool
+    has_fault: bool
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,14 @@ def judge(policy: Policy, registry: Registry, facts: Facts) -> Verdict:
     if facts.peak_um is not None:
         found.update(standing_findings(registry, facts))
         found.update(_depth_findings(facts, facts.peak_um))
+        if not facts.has_grant:
+            found.add("GRANT_STALE")
     if facts.has_gap:
         found.add("RECORD_GAP")
     if not facts.has_clock:
         found.add("CLOCK_UNCERTAIN")
+    if facts.has_fault:
+        found.add("SENSOR_FAULT")
     rules = [rule for rule in map(policy.find_rule, sorted(found)) if rule is not None]
     outcomes = {rule.outcome for rule in rules}
     outcome: Outcome = "compliant"

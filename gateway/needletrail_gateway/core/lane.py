@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 
+from needletrail_gateway.core.clock import Pin, boot_clock
 from needletrail_gateway.core.judge import Verdict
-from needletrail_gateway.core.treatment import Alert, FindUse, Rules, Treatment
+from needletrail_gateway.core.treatment import Alert, Fault, FindUse, Rules, Treatment
 from needletrail_protocol import messages
 from needletrail_protocol.errors import STATE_INVALID, ProtocolError
 from needletrail_protocol.readings import Readings
@@ -24,7 +25,7 @@ class Step:
 
     opened, worked, identified: the session that began, that worked for the first time, or whose
     practitioner became known. closed: sessions with their verdicts. shown: the code of an alert that
-    has reached the pen.
+    has reached the pen. inside: the session to which the record belongs, if it names none itself.
     """
 
     opened: Treatment | None = None
@@ -33,19 +34,29 @@ class Step:
     shown: str | None = None
     worked: Treatment | None = None
     identified: Treatment | None = None
+    inside: Treatment | None = None
 
 
 class Lane:
     """The state of one pen in one key epoch: awaited number, boot, and the open session.
 
     last_session: the highest session number so far; numbers rise, so none names two sessions.
+    boot, board, boot_utc_ms: of the boot in which the records are; what its own clock says.
+    pins: what the gateway's clock said of this boot and of later ones, oldest first.
+    faults: what has failed and does not yet work again, by part.
+    hello: (boot, connection) of the newest hello; each is newer than the one before.
     """
 
     def __init__(self, pen_id: str, epoch: int) -> None:
         self.pen_id = pen_id
         self.epoch = epoch
         self.next_seq = 1
+        self.boot: int | None = None
+        self.board: str | None = None
         self.boot_utc_ms: int | None = None
+        self.pins: list[Pin] = []
+        self.faults: dict[str, str] = {}
+        self.hello = (-1, 0)
         self.treatment: Treatment | None = None
         self.last_use_id: str | None = None
         self.last_session = 0
@@ -85,9 +96,18 @@ class Lane:
             step.alerts = treatment.new_alerts(find_use)
         elif record.kind == messages.BOOT:
             self._abandon(find_use, step)
+            self.boot, self.board = record.boot, record.board
             self.boot_utc_ms = record.utc_ms
+            self.pins = [pin for pin in self.pins if pin.boot >= record.boot]
+            self.faults = {}
         elif record.kind == messages.ALERT_SHOWN:
             step.shown = record.code
+        elif record.kind == messages.GRANT_TAKEN:
+            self._session(record).take_grant(record.t_ms, record.grant_utc_ms)
+        elif record.kind == messages.FAULT:
+            self._fault(record, step)
+        elif record.kind == messages.NOT_ARMED:
+            step.inside = self.treatment
         self.next_seq += 1
         return step
 
@@ -96,6 +116,16 @@ class Lane:
         if treatment is None or treatment.session != record.session:
             raise ProtocolError(STATE_INVALID, f"session {record.session} is not open")
         return treatment
+
+    def _fault(self, record: Message, step: Step) -> None:
+        if record.is_over:
+            self.faults.pop(record.part, None)
+        else:
+            self.faults[record.part] = record.fault
+        step.inside = self.treatment
+        if self.treatment is not None:
+            is_over = bool(record.is_over)
+            self.treatment.note_fault(Fault(record.part, record.fault, record.t_ms, is_over))
 
     def _samples(self, record: Message, find_use: FindUse, step: Step) -> None:
         treatment = self._session(record)
@@ -126,14 +156,18 @@ class Lane:
             raise ProtocolError(STATE_INVALID, f"session {record.session} was opened before")
         self._abandon(find_use, step)
         is_kept = record.cause == messages.OPENED_BY_BADGE
+        clock = boot_clock(
+            self.boot_utc_ms, self.board, self.boot, record.t_ms, self.pins, rules.policy.clock
+        )
         treatment = Treatment(
             rules,
             pen,
             self.epoch,
             record,
-            self.boot_utc_ms,
+            clock,
             received_on(),
             use_id=self.last_use_id if is_kept else None,
+            standing_faults=self.faults,
         )
         self.treatment = treatment
         self.last_use_id = treatment.use_id

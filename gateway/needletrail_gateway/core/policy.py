@@ -41,6 +41,7 @@ Code = Literal[
     "RECORD_GAP",
     "GRANT_STALE",
     "CLOCK_UNCERTAIN",
+    "SENSOR_FAULT",
 ]
 
 Citations = Annotated[list[Annotated[str, Field(min_length=8)]], Field(min_length=1)]
@@ -64,11 +65,15 @@ class Who(_Entry):
 
 
 class TierRule(_Entry):
-    """One depth band. `fallback` is the tier that still holds when a requirement is not met."""
+    """One depth band. `fallback` is the tier that still holds when a requirement is not met.
+
+    hard: beyond its limit a pen that can stop its motor does so; else it warns.
+    """
 
     name: Tier
     max_mm: DepthMm
     inclusive: bool
+    hard: bool = False
     requires_medical_director: bool = False
     requires_cleared_device: bool = False
     fallback: Tier | None = None
@@ -96,6 +101,40 @@ class WithoutBadge(_Entry):
     citation: Citations
 
 
+Answer = Literal["warn", "refuse"]
+
+
+class GrantRule(_Entry):
+    """How long a grant is good, and what a pen does without a good one.
+
+    Of a badge that is not listed the limit is 0 in any case; `unknown_badge` says whether the pen
+    starts at all. `without_grant` reaches the pen with its enrolment, the others with each grant.
+    """
+
+    life_hours: Annotated[int, Field(ge=1, le=24 * 366)] = 24
+    when_expired: Answer = "warn"
+    unknown_badge: Answer = "warn"
+    without_grant: Answer = "warn"
+    citation: Citations | None = None
+
+    @property
+    def life_ms(self) -> int:
+        """How long a grant is good, in milliseconds."""
+        return self.life_hours * 3_600_000
+
+
+class ClockRule(_Entry):
+    """How far a pen's clock may be from the gateway's and still be the one that counts."""
+
+    agrees_within_s: Annotated[int, Field(ge=1, le=3600)] = 10
+    citation: Citations | None = None
+
+    @property
+    def agrees_within_ms(self) -> int:
+        """The same in milliseconds."""
+        return self.agrees_within_s * 1000
+
+
 class Policy(_Entry):
     """A whole pack. `version` and `effective` name it in every verdict."""
 
@@ -104,6 +143,8 @@ class Policy(_Entry):
     effective: date
     describes: Text
     without_badge: WithoutBadge
+    grant: GrantRule = GrantRule()
+    clock: ClockRule = ClockRule()
     tier: list[TierRule]
     rule: list[Rule]
 

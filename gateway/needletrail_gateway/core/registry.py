@@ -5,6 +5,7 @@ anything of it is used: unknown keys, double ids, and references to nobody are e
 millimetres in the document and in these models, and micrometres wherever one calculates.
 """
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
@@ -19,8 +20,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from needletrail_protocol.authentication import EPOCH_MAX, KEY_LENGTH
 from needletrail_protocol.measure import DIAL_MAX_COUNTS, Calibration
 from needletrail_protocol.topics import is_identifier
+
+Keys = bytes | Mapping[int, bytes]  # a pen's one key, or its keys by epoch
 
 Tier = Literal["home", "nano", "cosmetic", "medical", "radio-frequency"]
 Supervision = Literal["none", "documented", "on_premises"]
@@ -108,8 +112,25 @@ class Practitioner(_Entry):
     supervisor: str | None = None
 
 
+def _is_key(secret: SecretStr) -> bool:
+    try:
+        return len(bytes.fromhex(secret.get_secret_value())) == KEY_LENGTH
+    except ValueError:
+        return False
+
+
+class PenKey(_Entry):
+    """A pen's key in one key epoch, 64 hexadecimal digits."""
+
+    epoch: Annotated[int, Field(ge=1, le=EPOCH_MAX)]
+    key: SecretStr
+
+
 class Pen(_Entry):
-    """A pen: what its label allows, how its dial reads, and its key."""
+    """A pen: what its label allows, how its dial reads, and its key, or its keys by epoch.
+
+    Several keys: those under which it may still hold records that have not arrived.
+    """
 
     id: Identifier
     model: Text
@@ -119,6 +140,7 @@ class Pen(_Entry):
     reading_tolerance_mm: DepthMm
     calibration: list[tuple[int, DepthMm]]
     key: Annotated[SecretStr | None, Field(exclude=True)] = None
+    keys: Annotated[list[PenKey] | None, Field(exclude=True, min_length=1)] = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -128,13 +150,15 @@ class Pen(_Entry):
             raise misplaced(("calibration",), str(error)) from error
         if deepest_um > um(DEPTH_MAX_MM):
             raise misplaced(("calibration",), f"the dial would end beyond {DEPTH_MAX_MM} mm")
-        if self.key is not None:
-            try:
-                length = len(bytes.fromhex(self.key.get_secret_value()))
-            except ValueError:
-                length = 0
-            if length != 32:
-                raise misplaced(("key",), "must be 64 hexadecimal digits")
+        if self.key is not None and not _is_key(self.key):
+            raise misplaced(("key",), "must be 64 hexadecimal digits")
+        if self.keys is not None:
+            if self.key is not None:
+                raise misplaced(("keys",), "a pen has either key or keys")
+            for index, one in enumerate(self.keys):
+                if not _is_key(one.key):
+                    raise misplaced(("keys", index, "key"), "must be 64 hexadecimal digits")
+            check_distinct("keys", "epoch", [one.epoch for one in self.keys])
         return self
 
     def counts_to_depth(self) -> Calibration:

@@ -28,7 +28,10 @@ class Limit:
 
 @dataclass(frozen=True)
 class Scope:
-    """The limits, lowest first; findings that hold at once, and those that hold beyond the scope."""
+    """The limits, lowest first; findings that hold at once, and those that hold beyond the scope.
+
+    hard: beyond it the motor is to stop, where a pen can do that.
+    """
 
     limits: tuple[Limit, ...]
     practitioner: str | None
@@ -36,6 +39,7 @@ class Scope:
     findings: tuple[Code, ...]
     findings_beyond: tuple[Code, ...]
     valid_until: date | None = None
+    hard: bool = False
 
     @property
     def um(self) -> int:
@@ -189,4 +193,6 @@ def _scope(
         findings=findings,
         findings_beyond=beyond,
         valid_until=until,
+        # Where nothing is permitted, a warning would leave nothing to anybody's judgement.
+        hard=tier.hard if tier is not None else True,
     )

@@ -51,6 +51,18 @@ def verdict_statement(treatment: Treatment, verdict: Verdict) -> dict[str, Any]:
         ],
         "tolerance_mm": treatment.pen.reading_tolerance_mm,
         "breach_ms": meter.breaches.total_ms,
+        "clock": _clock_statement(treatment),
+        "grant": {
+            "issued": iso(treatment.grants[0][1]),
+            "taken": [
+                {"t_ms": t_ms, "issued": iso(issued_utc_ms)}
+                for t_ms, issued_utc_ms in treatment.grants[1:]
+            ],
+        },
+        "faults": [
+            {"part": one.part, "fault": one.fault, "t_ms": one.t_ms, "is_over": one.is_over}
+            for one in treatment.faults
+        ],
         "verdict": verdict.outcome,
         "reasons": list(verdict.reasons),
         "rules": [
@@ -65,6 +77,19 @@ def verdict_statement(treatment: Treatment, verdict: Verdict) -> dict[str, Any]:
         "work_ms": meter.work.total_ms,
         "boot_utc_ms": treatment.boot_utc_ms,
         "started_t_ms": treatment.opened_t_ms,
+    }
+
+
+def _clock_statement(treatment: Treatment) -> dict[str, Any]:
+    """The session's beginning by the pen's clock and by the gateway's, and whose counts."""
+    clock = treatment.clock
+    device, pinned = clock.device_utc_ms, clock.pinned_utc_ms
+    t_ms = treatment.opened_t_ms
+    return {
+        "source": clock.source,
+        "device": None if device is None else iso(device + t_ms),
+        "corrected": None if pinned is None else iso(pinned + t_ms),
+        "offset_ms": clock.offset_ms,
     }
 
 

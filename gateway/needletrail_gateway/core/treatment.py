@@ -5,12 +5,13 @@ may be read when work has already been done; until a badge is known the readings
 and counted again under the limit that the badge brings.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from needletrail_gateway.core import judge as judging
 from needletrail_gateway.core.cartridge import Cartridge, read_tag
+from needletrail_gateway.core.clock import BootClock
 from needletrail_gateway.core.judge import Facts, Verdict
 from needletrail_gateway.core.policy import Code, Policy
 from needletrail_gateway.core.registry import Pen, Registry, um
@@ -46,6 +47,16 @@ class Alert:
     depth_um: int | None
 
 
+@dataclass(frozen=True)
+class Fault:
+    """A part of the pen that failed: when it was told in the session, or None if it was before."""
+
+    part: str
+    fault: str
+    t_ms: int | None
+    is_over: bool = False
+
+
 # Given a session: another one in which its cartridge has worked, or None.
 FindUse = Callable[["Treatment"], str | None]
 
@@ -64,10 +75,12 @@ class Treatment:
         pen: Pen,
         epoch: int,
         opened: Message,
-        boot_utc_ms: int | None,
+        clock: BootClock,
         received_on: date,
         use_id: str | None = None,
+        standing_faults: Mapping[str, str] | None = None,
     ) -> None:
+        """`standing_faults`: parts that have failed before and do not yet work again."""
         self.rules = rules
         self.pen = pen
         self.epoch = epoch
@@ -76,13 +89,19 @@ class Treatment:
         self.opened_by: int = opened.cause
         self.opened_t_ms: int = opened.t_ms
         self.last_t_ms: int = opened.t_ms
-        self.boot_utc_ms = boot_utc_ms
+        self.clock = clock
+        self.boot_utc_ms = boot_utc_ms = clock.boot_utc_ms
         self.badge: bytes | None = opened.badge
         self.tag: bytes | None = opened.cartridge
         self.cartridge: Cartridge | None = None if self.tag is None else read_tag(self.tag)
         # One use of a cartridge may span sessions: another practitioner, the cartridge never left.
         self.use_id = self.session_id if use_id is None else use_id
         self.has_gap = False
+        # (from when on, issue time) of the grants that were in force.
+        self.grants: list[tuple[int, int | None]] = [(opened.t_ms, opened.grant_utc_ms)]
+        self.has_grant = True
+        self.standing_faults = dict(standing_faults or {})
+        self.faults = [Fault(part, what, None) for part, what in self.standing_faults.items()]
         self.alerted: set[Code] = set()
         self._on = received_on if boot_utc_ms is None else utc(self._utc_ms(opened.t_ms)).date()
         self._opened = opened
@@ -105,11 +124,47 @@ class Treatment:
         return (self.boot_utc_ms or 0) + t_ms
 
     def utc_ms(self, t_ms: int) -> int | None:
-        """UTC of a time since boot; None if the pen's clock was not set."""
+        """UTC of a time since boot; None if it is not known."""
         return None if self.boot_utc_ms is None else self._utc_ms(t_ms)
 
     def read(self, readings: Readings) -> None:
         """The next readings, in order of time."""
+        before = self._work_done()
+        self._count(readings)
+        if self._work_done() != before and not self._is_granted(readings.t_ms[-1]):
+            self.has_grant = False
+
+    def _work_done(self) -> tuple[bool, int]:
+        meter = self.meter
+        return meter.has_worked(), meter.work.total_ms + meter.work.open_ms(meter.t_ms)
+
+    def _is_granted(self, t_ms: int) -> bool:
+        """Whether there is a grant and it is good at that time, as far as that is known."""
+        issued_utc_ms = self.grants[-1][1]
+        if issued_utc_ms is None:
+            return False
+        utc_ms = None if self.clock.is_simulated else self.utc_ms(t_ms)
+        return utc_ms is None or utc_ms < issued_utc_ms + self.rules.policy.grant.life_ms
+
+    def take_grant(self, t_ms: int, issued_utc_ms: int | None) -> None:
+        """Another grant is in force from now on."""
+        self.grants.append((t_ms, issued_utc_ms))
+
+    def note_fault(self, fault: Fault) -> None:
+        """A part failed during the session, or works again."""
+        self.faults.append(fault)
+
+    def _has_clock(self) -> bool:
+        """Whether it is known when the session was. A clock from before the grant's issue is wrong."""
+        if self.boot_utc_ms is None:
+            return False
+        if self.clock.is_simulated:
+            return True
+        opened_utc_ms = self._utc_ms(self.opened_t_ms)
+        issued_utc_ms = self.grants[0][1] or 0
+        return opened_utc_ms + self.rules.policy.clock.agrees_within_ms >= issued_utc_ms
+
+    def _count(self, readings: Readings) -> None:
         self.meter.steps(
             readings.t_ms, readings.dial, readings.strokes, readings.contact, len(readings.t_ms)
         )
@@ -126,7 +181,7 @@ class Treatment:
         elif kept is not None:
             self.meter = self._new_meter()
             for readings in kept:
-                self.read(readings)
+                self._count(readings)
         else:
             self.has_gap = True  # a pen closes the session instead; who did which part is not known
 
@@ -143,7 +198,9 @@ class Treatment:
             cartridge=self.cartridge,
             used_in=find_use(self) if self.cartridge is not None else None,
             has_gap=self.has_gap or meter.longest_hole_ms > HOLE_LEAST_MS,
-            has_clock=self.boot_utc_ms is not None,
+            has_clock=self._has_clock(),
+            has_grant=self.has_grant,
+            has_fault=bool(self.faults),
         )
 
     def peak_um(self) -> int | None:

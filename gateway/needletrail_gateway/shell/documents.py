@@ -7,10 +7,10 @@ import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from needletrail_gateway.core.policy import Policy
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.registry import Keys, Registry
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -45,11 +45,19 @@ def data_folder(name: str, in_source: Path) -> Path:
     return installed if installed.is_dir() else in_source
 
 
-def keys_of(registry: Registry) -> dict[str, bytes]:
-    """The pens' keys that a registry document holds."""
-    return {
-        pen.id: bytes.fromhex(pen.key.get_secret_value()) for pen in registry.pen if pen.key is not None
-    }
+def keys_of(registry: Registry) -> dict[str, Keys]:
+    """The pens' keys that a registry document holds: one, or those by epoch."""
+    found: dict[str, Keys] = {}
+    for pen in registry.pen:
+        if pen.keys is not None:
+            found[pen.id] = {one.epoch: _key(one.key) for one in pen.keys}
+        elif pen.key is not None:
+            found[pen.id] = _key(pen.key)
+    return found
+
+
+def _key(secret: SecretStr) -> bytes:
+    return bytes.fromhex(secret.get_secret_value())
 
 
 def _read(path: Path, model: type[_Model]) -> _Model:

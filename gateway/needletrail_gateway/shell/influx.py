@@ -19,8 +19,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
 from needletrail_gateway.core import points
+from needletrail_gateway.core.clock import BootClock
 from needletrail_gateway.core.treatment import Rules, Treatment, utc
-from needletrail_gateway.shell.ledger import Entry, Ledger
+from needletrail_gateway.shell.ledger import Entry, Ledger, LedgerError
 from needletrail_gateway.shell.settings import InfluxSettings
 from needletrail_protocol import messages
 from needletrail_protocol.authentication import open_envelope
@@ -46,12 +47,10 @@ class PointMaker:
     def __init__(self, ledger: Ledger, rules: Rules) -> None:
         self._ledger = ledger
         self.rules = rules
-        self._boots: dict[tuple[str, int], int | None] = {}
         self._treatments: dict[str, Treatment] = {}
 
     def forget(self) -> None:
         """The next entry need not follow the last one: what is needed is read from the ledger again."""
-        self._boots.clear()
         self._treatments.clear()
 
     def points_of(self, entry: Entry) -> Iterator[points.Point]:
@@ -71,9 +70,7 @@ class PointMaker:
         record = _record(entry)
         if entry.pen is None or entry.epoch is None:
             return
-        if record.kind == messages.BOOT:
-            self._boots[entry.pen, entry.epoch] = record.utc_ms
-        elif record.kind == messages.OPEN:
+        if record.kind == messages.OPEN:
             self._treatments[entry.session_id or ""] = self._opened(entry, record)
         elif record.kind == messages.SAMPLES:
             treatment = self._treatments.get(entry.session_id or "")
@@ -85,17 +82,17 @@ class PointMaker:
                 )
 
     def _opened(self, entry: Entry, record: Message) -> Treatment:
+        row = self._ledger.session(entry.session_id or "")
         pen = self.rules.registry.find_pen(entry.pen or "")
         if pen is None:  # it has left the registry since: use the one that the session had
-            row = self._ledger.session(entry.session_id or "")
             pen = self._ledger.registry_at(row["registry_entry"]).find_pen(entry.pen or "")
         if pen is None or entry.epoch is None:
             raise LookupError(f"entry {entry.id}: no registry knows pen {entry.pen}")
-        lane_id = (pen.id, entry.epoch)
-        if lane_id not in self._boots:
-            self._boots[lane_id] = self._ledger.boot_utc_ms(pen.id, entry.epoch, entry.seq or 0)
+        # The clock that counted when the session was opened, whatever the pack says now.
+        started_utc_ms = row["started_utc_ms"]
+        clock = BootClock(None if started_utc_ms is None else started_utc_ms - record.t_ms)
         received_on = utc(entry.committed_utc_ms).date()
-        return Treatment(self.rules, pen, entry.epoch, record, self._boots[lane_id], received_on)
+        return Treatment(self.rules, pen, entry.epoch, record, clock, received_on)
 
     def _catch_up(self, entry: Entry) -> Treatment | None:
         """After a start in the middle of a session: fold what came before this entry again."""
@@ -190,7 +187,7 @@ class InfluxWriter(threading.Thread):
     def _points(self, entry: Entry) -> list[points.Point]:
         try:
             return list(self.maker.points_of(entry))
-        except (ProtocolError, LookupError) as error:
+        except (ProtocolError, LookupError, LedgerError) as error:
             log.error("an entry gives no points", entry=entry.id, error=str(error))
             return []
 

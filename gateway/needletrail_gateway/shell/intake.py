@@ -3,11 +3,13 @@
 Each message passes the same gates in the same order: topic, pen, envelope, key, MAC, content,
 sequence. What fails is set aside with its reason and counted; nothing that fails changes any state.
 What passes goes through the pen's lane and leaves in the `Group` that the committer takes. Alerts
-do not wait for the disk; acknowledgements do.
+do not wait for the disk; acknowledgements do. A hello also tells what time it is at the pen
+(core/clock), a last will that a connection is gone; a will is no record and is not acknowledged.
 
 Does no I/O of its own except reading the ledger when it starts or when a registry changed.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any
 
 import structlog
 
+from needletrail_gateway.core.clock import Pin, new_pin
 from needletrail_gateway.core.judge import Verdict
 from needletrail_gateway.core.lane import Lane, Step
 from needletrail_gateway.core.policy import Policy
@@ -53,10 +56,12 @@ from needletrail_protocol.tables import Message
 
 GRANT_MAX_LENGTH = 2_000  # a pen of 128 KiB holds three such, and not three of the longest message
 GRANT_PERMITS = 200
-GRANT_LIFE_MS = 24 * 3600 * 1000
 GATEWAY_FAULT = "gateway_fault"  # in the quarantine: not the peer's mistake but ours
 LOOK_AGAIN_MS = 200
 _DAY_MS = 24 * 3600 * 1000
+_NO_HELLO = (-1, 0)
+_PIN_FIELDS = ("boot", "t_ms", "gateway_utc_ms", "device_utc_ms")
+_NO_SESSION = (messages.BOOT, messages.FAULT, messages.NOT_ARMED)  # these name none
 
 log = structlog.get_logger()
 
@@ -89,7 +94,10 @@ class Intake:
         self._clock_utc_ms = clock_utc_ms
         self.group = Group()
         self._lanes: dict[tuple[str, int], Lane] = {}
-        self._keys: dict[tuple[str, int], MacKey] = {}
+        self._keys: dict[tuple[str, int], MacKey] = {}  # under which pens are heard
+        self._sealers: dict[tuple[str, int], MacKey] = {}  # and those retired since we started
+        self._spoken: dict[str, int] = {}  # the epoch of each pen's newest hello
+        self._gone: set[tuple[str, int]] = set()
         self._external: dict[tuple[str, int], bytes] = {}
         self._topics: dict[str, tuple[str, str]] = {}
         self._opened_seq: dict[tuple[str, int], int] = {}
@@ -112,13 +120,20 @@ class Intake:
         return self._rules
 
     def pens(self) -> list[tuple[str, int]]:
-        """(pen, newest key epoch) of every pen of the registry that has a key."""
-        newest: dict[str, int] = {}
+        """(pen, key epoch) of every pen of the registry that has a key.
+
+        The epoch is the one in which the pen last said hello: after a change of keys it first sends
+        what it still holds under the old one. If it has not yet, the newest.
+        """
+        epochs: dict[str, int] = {}
         for pen_id, epoch in self._keys:
             if self._rules.registry.find_pen(pen_id) is None:
                 continue  # it has left the clinic
-            newest[pen_id] = max(epoch, newest.get(pen_id, 0))
-        return sorted(newest.items())
+            if self._spoken.get(pen_id) == epoch:
+                epochs[pen_id] = epoch
+            elif (pen_id, self._spoken.get(pen_id)) not in self._keys:
+                epochs[pen_id] = max(epoch, epochs.get(pen_id, 0))
+        return sorted(epochs.items())
 
     # ---- receiving ----
 
@@ -153,6 +168,9 @@ class Intake:
         lane = self._lane(pen_id, epoch)
         if channel == topics.HELLO:
             return self._hello(lane, payload)
+        if channel == topics.WILL:
+            self._will(lane, payload)
+            return []
         return self._record(lane, topic, message, payload)
 
     def _admit(self, topic: str) -> tuple[str, str]:
@@ -185,6 +203,8 @@ class Intake:
                 f"the pen would number its next record {hello.next_seq}, but {lane.next_seq - 1} "
                 "are in the ledger: its journal was erased. Enrol it again",
             )
+        if (hello.boot, hello.connection) > lane.hello:  # else it is an old one, heard again
+            self._connected(lane, hello)
         if hello.oldest_seq > lane.next_seq:
             lost = {"pen": lane.pen_id, "from_seq": lane.next_seq, "to_seq": hello.oldest_seq - 1}
             session_id = None if lane.treatment is None else lane.treatment.session_id
@@ -196,6 +216,54 @@ class Intake:
             self._note_lane(lane)
         self._answer(lane)
         return [self._grant(lane)]
+
+    def _connected(self, lane: Lane, hello: Message) -> None:
+        lane.hello = (hello.boot, hello.connection)
+        self._spoken[lane.pen_id] = lane.epoch
+        self._gone.discard((lane.pen_id, lane.epoch))
+        rule = self._rules.policy.clock
+        pin = new_pin(hello, self._clock_utc_ms(), lane.pins, rule)
+        if pin is not None:
+            self._store_pin(lane, pin)
+        self._note_lane(lane)
+        log.info(
+            "pen connected",
+            pen=lane.pen_id,
+            epoch=lane.epoch,
+            boot=hello.boot,
+            connection=hello.connection,
+            firmware=hello.firmware,
+            config=f"{hello.config:08x}",
+        )
+
+    def _store_pin(self, lane: Lane, pin: Pin) -> None:
+        lane.pins.append(pin)
+        statement = pin.statement(lane.pen_id, lane.epoch)
+        group = self.group
+        group.entries.append(NewEntry("pin", to_json(statement), lane.pen_id, lane.epoch))
+        row = {name: value for name, value in statement.items() if name != "offset_ms"}
+        group.pins.append(row | {"entry": len(group.entries) - 1})
+
+    def _will(self, lane: Lane, payload: bytes) -> None:
+        """The broker says that a connection of the pen has ended without a farewell."""
+        will = conversation.decode_will(payload)
+        lane_id = (lane.pen_id, lane.epoch)
+        if (will.boot, will.connection) != lane.hello:
+            self.group.tally["wills of old connections"] += 1
+        elif lane_id not in self._gone:
+            self._gone.add(lane_id)
+            self.group.tally["connections lost"] += 1
+            log.warning(
+                "pen gone",
+                pen=lane.pen_id,
+                epoch=lane.epoch,
+                boot=will.boot,
+                connection=will.connection,
+            )
+
+    def is_gone(self, pen_id: str, epoch: int) -> bool:
+        """Whether the pen's newest connection is known to have broken off."""
+        return (pen_id, epoch) in self._gone
 
     def _record(self, lane: Lane, topic: str, message: bytes, payload: bytes) -> list[Outgoing]:
         try:
@@ -258,8 +326,10 @@ class Intake:
 
     def _store(self, lane: Lane, record: Message, message: bytes, step: Step) -> list[Outgoing]:
         group = self.group
-        session_id = None
-        if record.kind != messages.BOOT:
+        session_id = None if step.inside is None else step.inside.session_id
+        if record.kind in _NO_SESSION:
+            _log_event(lane, record, session_id)
+        else:
             session_id = session_name(lane.pen_id, lane.epoch, record.session)
         group.entries.append(
             NewEntry("record", message, lane.pen_id, lane.epoch, record.seq, session_id)
@@ -421,7 +491,7 @@ class Intake:
     def _seal(self, pen_id: str, epoch: int, channel: str, payload: bytes) -> Outgoing:
         topic = topics.build(self.clinic, pen_id, channel)
         external = external_data(topic, pen_id, epoch)
-        return Outgoing(topic, seal(self._keys[pen_id, epoch], external, payload))
+        return Outgoing(topic, seal(self._sealers[pen_id, epoch], external, payload))
 
     # ---- what it starts from ----
 
@@ -454,6 +524,7 @@ class Intake:
         self._keys = {
             lane_id: MacKey(key, lane_id[1]) for lane_id, key in self._ledger.pen_keys().items()
         }
+        self._sealers.update(self._keys)
         self._topics.clear()
 
     def _load_uses(self) -> None:
@@ -488,6 +559,14 @@ class Intake:
             "boot_utc_ms": lane.boot_utc_ms,
             "opened_seq": self._opened_seq.get(lane_id),
             "last_use_id": lane.last_use_id,
+            "boot": lane.boot,
+            "board": lane.board,
+            "faults": json.dumps(
+                lane.faults if lane.treatment is None else lane.treatment.standing_faults,
+                separators=(",", ":"),
+            ),
+            "hello_boot": None if lane.hello == _NO_HELLO else lane.hello[0],
+            "hello_connection": None if lane.hello == _NO_HELLO else lane.hello[1],
         }
 
     def _restore(self, row: dict[str, Any]) -> None:
@@ -495,15 +574,24 @@ class Intake:
         lane = self._lane(row["pen"], row["epoch"])
         lane.boot_utc_ms = row["boot_utc_ms"]
         lane.last_use_id = row["last_use_id"]
+        lane.boot, lane.board = row["boot"], row["board"]
+        lane.faults = json.loads(row["faults"] or "{}")
+        if row["hello_boot"] is not None:
+            lane.hello = (row["hello_boot"], row["hello_connection"])
+        pins = [
+            (found["entry"], Pin(*(found[name] for name in _PIN_FIELDS)))
+            for found in self._ledger.pins(lane.pen_id, lane.epoch, lane.boot or 0)
+        ]
         if row["opened_seq"] is not None:
             self._opened_seq[lane.pen_id, lane.epoch] = row["opened_seq"]
             lane.next_seq = row["opened_seq"]
-            self._replay(lane)
+            self._replay(lane, pins)
+        lane.pins = [pin for _, pin in pins]
         if lane.next_seq < row["next_seq"]:
             lane.lose(row["next_seq"])  # at the end, records were lost of which none was stored
         lane.last_session = self._ledger.last_session(lane.pen_id, lane.epoch)
 
-    def _replay(self, lane: Lane) -> None:
+    def _replay(self, lane: Lane, pins: list[tuple[int, Pin]]) -> None:
         rules = self._rules
         for entry in self._ledger.records(lane.pen_id, lane.epoch, lane.next_seq):
             if entry.seq is None:
@@ -515,6 +603,7 @@ class Intake:
                 continue
             _, payload, _ = open_envelope(entry.body)
             record = decode_record(payload)
+            lane.pins = [pin for pin_entry, pin in pins if pin_entry < entry.id]
             if record.kind == messages.OPEN and entry.session_id is not None:
                 row = self._ledger.session(entry.session_id)
                 rules = Rules(rules.policy, self._ledger.registry_at(row["registry_entry"]))
@@ -529,12 +618,14 @@ def grant_payload(rules: Rules, pen_id: str, now_utc_ms: int) -> bytes:
     """What every practitioner of the clinic may do with this pen, as the pen holds it.
 
     A permit's third element is when its licence, or that of whoever supervises, runs out: the pen
-    compares that with its own clock. The cartridge is not known yet; the judge adds it.
+    compares that with its own clock. The fourth says whether the bound is exclusive, and hard. The
+    cartridge is not known yet; the judge adds it.
     """
     registry = rules.registry
     pen = registry.find_pen(pen_id)
     if pen is None:
         raise ValueError(f"{pen_id} is not in the registry")
+    rule = rules.policy.grant
     permits = []
     today = utc(now_utc_ms).date()
     for person in registry.practitioner:
@@ -542,18 +633,38 @@ def grant_payload(rules: Rules, pen_id: str, now_utc_ms: int) -> bytes:
         scope = decide_for(rules.policy, registry, pen, person, None, last_day)
         until = scope.valid_until
         until_utc_ms = 0 if until is None else _end_of_day_utc_ms(until)
-        permits.append([person.id, scope.um, until_utc_ms])
+        flags = 0 if scope.inclusive else conversation.EXCLUSIVE
+        if scope.hard:
+            flags |= conversation.HARD
+        permits.append([person.id, scope.um, until_utc_ms, *([flags] if flags else [])])
     nobody = decide(rules.policy, registry, pen, None, None, today)
+    bits = conversation.REFUSE_EXPIRED if rule.when_expired == "refuse" else 0
+    if rule.unknown_badge == "refuse":
+        bits |= conversation.REFUSE_UNKNOWN
     policy = f"{rules.policy.name} {rules.policy.version}"[:64]
     while True:
         held = permits[:GRANT_PERMITS]
         payload = conversation.encode_grant(
-            (now_utc_ms, now_utc_ms + GRANT_LIFE_MS, policy, nobody.um, held)
+            (now_utc_ms, now_utc_ms + rule.life_ms, policy, nobody.um, held, bits)
         )
         if len(held) == len(permits) and len(payload) <= GRANT_MAX_LENGTH:
             return payload
         left_out = permits.pop()
         log.error("the grant is full; the pen will warn for this badge", practitioner=left_out[0])
+
+
+def _log_event(lane: Lane, record: Message, session_id: str | None) -> None:
+    """What a clinic's technician should see at once; the record itself is in the ledger."""
+    if record.kind == messages.FAULT:
+        log.warning(
+            "a part works again" if record.is_over else "a part of a pen failed",
+            pen=lane.pen_id,
+            part=record.part,
+            fault=record.fault,
+            session=session_id,
+        )
+    elif record.kind == messages.NOT_ARMED:
+        log.warning("a pen was not armed", pen=lane.pen_id, reason=record.reason, session=session_id)
 
 
 def _day_of(entry: Entry) -> date:

@@ -35,11 +35,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Compiled, Dialect
 
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.registry import Keys, Registry
 from needletrail_gateway.shell import schema
-from needletrail_protocol.authentication import open_envelope
-from needletrail_protocol.messages import BOOT
-from needletrail_protocol.readings import decode_record
 
 QUARANTINE_KEPT = 10_000  # the newest so many; the tallies count all
 QUARANTINE_MESSAGE_KEPT = 4_096
@@ -71,6 +68,7 @@ class Group:
     sessions: list[dict[str, Any]] = field(default_factory=list)
     session_changes: list[dict[str, Any]] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
+    pins: list[dict[str, Any]] = field(default_factory=list)
     shown: list[tuple[str, str]] = field(default_factory=list)
     lanes: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     quarantined: list[dict[str, Any]] = field(default_factory=list)
@@ -161,6 +159,10 @@ class Ledger:
                     quarantined.append(conflict)
             first_id = _append(connection, group.entries, now_utc_ms)
             _write_sessions(connection, group, first_id)
+            if group.pins:
+                connection.execute(
+                    insert(schema.pin), [row | {"entry": first_id + row["entry"]} for row in group.pins]
+                )
             if group.lanes:
                 _upsert(connection, schema.lane, ("pen", "epoch"), list(group.lanes.values()))
             if quarantined:
@@ -171,10 +173,13 @@ class Ledger:
                 )
             _count(connection, tally)
 
-    def import_registry(self, registry: Registry, keys: Mapping[str, bytes], now_utc_ms: int) -> int:
-        """Append a registry; enrol its pens (epoch 1) or change their keys. Returns the entry's id.
+    def import_registry(self, registry: Registry, keys: Mapping[str, Keys], now_utc_ms: int) -> int:
+        """Append a registry, and enrol its pens or change their keys. Returns the entry's id.
 
-        An import that changes nothing appends nothing.
+        A key that stands alone is epoch 1's, or the next epoch's if it is another one than before. Keys
+        by epoch are all that the pen has: each that is new is enrolled, each that is no longer named is
+        retired. An import that changes nothing appends nothing. LedgerError if a used epoch would get
+        another key.
         """
         body = to_json(registry.model_dump(mode="json"))
         with self.engine.begin() as connection:
@@ -185,8 +190,11 @@ class Ledger:
                     f"this ledger is of the clinic {clinic}, the registry of {registry.clinic.id}. "
                     "Each clinic has a ledger of its own."
                 )
-            for pen_id, key in keys.items():
-                _enrol(connection, pen_id, key, now_utc_ms, is_new_epoch=False)
+            for pen_id, found in keys.items():
+                if isinstance(found, bytes):
+                    _enrol(connection, pen_id, found, now_utc_ms, is_new_epoch=False)
+                else:
+                    _enrol_epochs(connection, pen_id, found, now_utc_ms)
             if known is not None and known.body == body:
                 return known.id
             return _append(connection, [NewEntry("registry", body)], now_utc_ms)
@@ -211,9 +219,10 @@ class Ledger:
         return Registry.model_validate_json(body or b"{}")
 
     def pen_keys(self) -> dict[tuple[str, int], bytes]:
-        """All pens' keys, by (pen, epoch)."""
+        """The keys under which pens are heard, by (pen, epoch)."""
+        query = select(schema.pen_key).where(schema.pen_key.c.retired_utc_ms.is_(None))
         with self._reader.connect() as connection:
-            return {(row.pen, row.epoch): row.key for row in connection.execute(select(schema.pen_key))}
+            return {(row.pen, row.epoch): row.key for row in connection.execute(query)}
 
     def lanes(self) -> list[dict[str, Any]]:
         """Where each pen stands."""
@@ -235,22 +244,14 @@ class Ledger:
             query = query.where(schema.entry.c.kind == kind)
         return list(self._entries(query.order_by(schema.entry.c.id).limit(most)))
 
-    def boot_utc_ms(self, pen_id: str, epoch: int, before_seq: int) -> int | None:
-        """UTC at the boot in which a record was made; None if the clock was not set."""
-        columns = schema.entry.c
-        query = (
-            select(schema.entry)
-            .where(columns.pen == pen_id, columns.epoch == epoch, columns.seq < before_seq)
-            .order_by(columns.seq.desc())
+    def pins(self, pen_id: str, epoch: int, from_boot: int) -> list[dict[str, Any]]:
+        """A pen's clock pins of a boot and of later ones, as rows, oldest first."""
+        columns = schema.pin.c
+        return self._rows(
+            select(schema.pin)
+            .where(columns.pen == pen_id, columns.epoch == epoch, columns.boot >= from_boot)
+            .order_by(columns.entry)
         )
-        for entry in self._entries(query):
-            if entry.kind != "record":
-                continue
-            record = decode_record(open_envelope(entry.body)[1])
-            if record.kind == BOOT:
-                found: int | None = record.utc_ms
-                return found
-        return None
 
     def session_entries(self, session_id: str) -> list[Entry]:
         """Everything that was entered about one session, oldest first."""
@@ -387,7 +388,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _migrate(engine: Engine) -> None:
     # Alembic is slow to import; a ledger of the newest version needs only a look.
-    newest = "0001"
+    newest = "0002"
     with engine.connect() as connection:
         tables = inspect(connection).get_table_names()
         if tables and "entry" not in tables:
@@ -469,9 +470,49 @@ def _enrol(
         return int(last.epoch)
     epoch = 1 if last is None else int(last.epoch) + 1
     connection.execute(insert(table), [{"pen": pen_id, "epoch": epoch, "key": key}])
-    statement = {"pen": pen_id, "epoch": epoch, "key_sha256": hashlib.sha256(key).hexdigest()}
-    _append(connection, [NewEntry("enrolment", to_json(statement))], now_utc_ms)
+    _append_key(connection, "enrolment", pen_id, epoch, key, now_utc_ms)
     return epoch
+
+
+def _enrol_epochs(
+    connection: Connection, pen_id: str, keys: Mapping[int, bytes], now_utc_ms: int
+) -> None:
+    """Make these the keys under which the pen is heard. A retired one is kept: the record needs it."""
+    table = schema.pen_key
+    known = {row.epoch: row for row in connection.execute(select(table).where(table.c.pen == pen_id))}
+    for epoch, key in sorted(keys.items()):
+        row = known.pop(epoch, None)
+        if row is None:
+            connection.execute(insert(table), [{"pen": pen_id, "epoch": epoch, "key": key}])
+        elif row.key != key:
+            raise LedgerError(
+                f"{pen_id} has had another key in epoch {epoch}. A new key gets the next epoch."
+            )
+        elif row.retired_utc_ms is not None:
+            _retire(connection, pen_id, epoch, None)
+        else:
+            continue
+        _append_key(connection, "enrolment", pen_id, epoch, key, now_utc_ms)
+    for epoch, row in sorted(known.items()):
+        if row.retired_utc_ms is None:
+            _retire(connection, pen_id, epoch, now_utc_ms)
+            _append_key(connection, "retirement", pen_id, epoch, row.key, now_utc_ms)
+
+
+def _retire(connection: Connection, pen_id: str, epoch: int, retired_utc_ms: int | None) -> None:
+    table = schema.pen_key
+    connection.execute(
+        update(table)
+        .where(table.c.pen == pen_id, table.c.epoch == epoch)
+        .values(retired_utc_ms=retired_utc_ms)
+    )
+
+
+def _append_key(
+    connection: Connection, kind: str, pen_id: str, epoch: int, key: bytes, now_utc_ms: int
+) -> None:
+    statement = {"pen": pen_id, "epoch": epoch, "key_sha256": hashlib.sha256(key).hexdigest()}
+    _append(connection, [NewEntry(kind, to_json(statement))], now_utc_ms)
 
 
 def _write_sessions(connection: Connection, group: Group, first_id: int) -> None:

@@ -79,6 +79,26 @@ lane = Table(
     Column("boot_utc_ms", BigInteger),
     Column("opened_seq", BigInteger),
     Column("last_use_id", String(64)),
+    Column("boot", BigInteger),
+    Column("board", String(32)),
+    Column(
+        "faults", Text
+    ),  # JSON; those that stood when the open session began, or now if none is open
+    Column("hello_boot", BigInteger),
+    Column("hello_connection", BigInteger),
+)
+
+pin = Table(
+    "pin",
+    metadata,
+    Column("entry", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("pen", String(32), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("boot", BigInteger, nullable=False),
+    Column("t_ms", BigInteger, nullable=False),
+    Column("gateway_utc_ms", BigInteger, nullable=False),
+    Column("device_utc_ms", BigInteger),
+    Index("pin_boot", "pen", "epoch", "boot"),
 )
 
 pen_key = Table(
@@ -87,6 +107,7 @@ pen_key = Table(
     Column("pen", String(32), primary_key=True),
     Column("epoch", BigInteger, primary_key=True),
     Column("key", LargeBinary(32), nullable=False),
+    Column("retired_utc_ms", BigInteger),
 )
 
 quarantine = Table(

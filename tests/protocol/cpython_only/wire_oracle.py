@@ -33,12 +33,14 @@ NAMES = {kind: name for name, kind in oracle.KINDS.items()}
 DECODERS = {
     topics.HELLO: conversation.decode_hello,
     topics.RECORD: decode_record,
+    topics.WILL: conversation.decode_will,
     topics.ACK: conversation.decode_ack,
     topics.GRANT: conversation.decode_grant,
     topics.ALERT: conversation.decode_alert,
 }
 ENCODERS = {
     topics.HELLO: conversation.encode_hello,
+    topics.WILL: lambda fields: conversation.encode_will(*fields),
     topics.ACK: lambda fields: conversation.encode_ack(*fields),
     topics.GRANT: conversation.encode_grant,
     topics.ALERT: conversation.encode_alert,
@@ -145,7 +147,9 @@ def text(smallest, largest):
 def field(row):
     name, kind, smallest, largest, may_be_null = row
     if name == "permits":
-        permit = st.tuples(text(0, 20), whole(0, 20_000)).map(list)
+        until = st.one_of(st.none(), whole(0, oracle.UTC_MAX))
+        permit = st.tuples(text(0, 20), whole(0, 20_000), until, whole(0, oracle.U32))
+        permit = st.tuples(permit, st.integers(2, 4)).map(lambda made: list(made[0][: made[1]]))
         made = st.lists(permit, max_size=20)
     elif kind is list:
         made = st.lists(whole(0, 4095), min_size=smallest, max_size=largest)

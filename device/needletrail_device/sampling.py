@@ -1,0 +1,112 @@
+"""Readings are taken by a timer into a ring, whatever the rest of the firmware is busy with.
+
+Strategy: one writer, one reader. `Sampler.tick` is the writer: a hardware timer's interrupt calls
+it, or a thread where there is no such timer. It asks the sensors, writes one place of the ring, and
+lets the guard compare with the limit, so that the practitioner is warned even while the main task is
+held up by a TLS handshake or a flash write. It allocates nothing and raises nothing of its own. The
+reader is the main task: `Ring.take`. Only the writer moves `_head`, only the reader moves `_tail`.
+
+A tick at which the dial has no reading writes no place: what is not known becomes a hole. A full ring
+loses the newest readings, not the oldest, and counts them: a hole again, which the gateway sees.
+
+Times are milliseconds since power-on. They stay below 2**30, beyond which a 32-bit MicroPython
+would have to allocate: a board restarts an idle pen long before.
+Not here: sensors (drivers), the timer (boards), what a reading means (recorder).
+"""
+
+from array import array
+
+TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+RING_READINGS = 256  # five seconds at 50 Hz
+
+
+class Ring:
+    """The readings that the main task has not seen yet; `lost` counts those that had no room.
+
+    After take(): t_ms, counts, strokes, contact_adc.
+    """
+
+    def __init__(self, size: int = RING_READINGS) -> None:
+        self._size = size
+        self._t_ms = array("I", [0] * size)
+        self._counts = array("H", [0] * size)
+        self._strokes = array("I", [0] * size)
+        self._contact_adc = array("H", [0] * size)
+        self._head = self._tail = 0
+        self.t_ms = self.counts = self.strokes = self.contact_adc = 0
+        self.lost = 0
+
+    def put(self, t_ms: int, counts: int, strokes: int, contact_adc: int) -> None:
+        """The writer's: one reading, if there is room. Allocates nothing."""
+        head = self._head
+        after = head + 1
+        if after == self._size:
+            after = 0
+        if after == self._tail:
+            self.lost += 1
+            return
+        self._t_ms[head] = t_ms
+        self._counts[head] = counts
+        self._strokes[head] = strokes
+        self._contact_adc[head] = contact_adc
+        self._head = after
+
+    def take(self) -> bool:
+        """The reader's: the oldest reading into the attributes. False if there is none."""
+        tail = self._tail
+        if tail == self._head:
+            return False
+        self.t_ms = self._t_ms[tail]
+        self.counts = self._counts[tail]
+        self.strokes = self._strokes[tail]
+        self.contact_adc = self._contact_adc[tail]
+        tail += 1
+        self._tail = 0 if tail == self._size else tail
+        return True
+
+
+class Sampler:
+    """What the timer does.
+
+    dial, strokes, skin: a driver's `read`, `count` and `read`, the last two told the time; -1 says
+    that there is no reading. ticks_ms, ticks_diff: MicroPython's time functions. guard: None, or
+    something with `step(t_ms, counts, strokes, contact_adc)`.
+    """
+
+    def __init__(
+        self,
+        ring: Ring,
+        dial: "Callable[[], int]",
+        strokes: "Callable[[int], int]",
+        skin: "Callable[[int], int]",
+        ticks_ms: "Callable[[], int]",
+        ticks_diff: "Callable[[int, int], int]",
+        guard: "Any" = None,
+    ) -> None:
+        self._ring = ring
+        self._dial = dial
+        self._strokes = strokes
+        self._skin = skin
+        self._ticks_ms = ticks_ms
+        self._ticks_diff = ticks_diff
+        self._last = ticks_ms()
+        self.guard = guard
+        self.t_ms = 0  # of the last tick
+
+    def tick(self, _timer: "Any" = None) -> None:
+        """One period is over."""
+        now = self._ticks_ms()
+        t_ms = self.t_ms + self._ticks_diff(now, self._last)
+        self._last = now
+        counts = self._dial()
+        strokes = self._strokes(t_ms)
+        contact_adc = self._skin(t_ms)
+        self.t_ms = t_ms
+        if counts < 0 or strokes < 0 or contact_adc < 0:
+            return
+        self._ring.put(t_ms, counts, strokes, contact_adc)
+        if self.guard is not None:
+            self.guard.step(t_ms, counts, strokes, contact_adc)
