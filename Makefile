@@ -8,7 +8,7 @@ RUN = PATH="$(CURDIR)/.venv/bin:$$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 SET_UP = $(PYTHON) -m bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench format clean python
+.PHONY: help setup demo test torture check bench format clean python
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ demo: python ## Run the demo; options go in ARGS="..."
 test: python ## Run all tests, or those named in ARGS="..."
 	@$(SET_UP) test
 	@$(RUN) .venv/bin/pytest $(ARGS)
+
+torture: python ## Cut the pen's power a million times; see --help in ARGS="..."
+	@$(SET_UP) test
+	@PYTHONPATH=tests:device:protocol $(RUN) .venv/bin/python -m torture $(ARGS)
 
 check: python ## Check format, lint, types and the rules of the house
 	@$(SET_UP) check

@@ -339,6 +339,11 @@ async def power_on(flash: str) -> int:
     pen.uplink.disconnect()
     await asyncio.sleep(2 * IDLE_S)
     network.cancel()
+    try:
+        await network
+    except asyncio.CancelledError:
+        pass
+    await asyncio.sleep(2 * IDLE_S)  # its lanes end, too
     pen.journal.close()
     heap.look()
     if not is_drained:

@@ -200,8 +200,11 @@ class Connection:
                 else:
                     await asyncio.sleep(IDLE_S)
             raise lane.error
-        except (OSError, MemoryError, asyncio.TimeoutError, mqtt.RemoteError) as error:  # noqa: UP041
-            self.lose(lane, str(error) or type(error).__name__)
+        except (OSError, ValueError, MemoryError, mqtt.RemoteError) as error:
+            # A ValueError is a bad certificate. Were it ours, a new connection is still the best.
+            error = lane.error or error  # the first one says more
+            cause = str(error).strip() or type(error).__name__
+            self.lose(lane, "TLS error " + cause if cause[0] == "-" else cause)
         finally:
             if receiving is not None:
                 receiving.cancel()

@@ -2,14 +2,14 @@
 
 Strategy: the clinic's own certificate authority is pinned: its certificate (DER) is in flash, and
 nothing else is trusted. The broker's certificate must be signed by it, bear the host's name or address
-as the pen knows it, and be in date. If not, there is no stream: never one without TLS instead.
-Connecting and the handshake are looked after every POLL_S, so that neither holds up the other tasks;
-who waits too long cancels.
+as the pen knows it, and be in date. If not, there is no stream: never one without TLS instead. On
+MicroPython the first bytes written begin the handshake, so that is where what is wrong is said: as a
+ValueError in words, or as an OSError with the negative number of Mbed TLS (-29184: no TLS there).
+Whoever waits too long cancels; nothing here holds up the other tasks but looking up a host's name,
+which in MicroPython is a call that blocks. An address as `host` needs none.
 
 Dates need a clock. MicroPython's TLS checks them on every port from 1.23 on; a pen whose clock is not
 set stands in 2000 or 2021, and refuses a certificate "from the future". The owner sets the clock first.
-
-MicroPython looks a host's name up with a call that blocks; an address as `host` needs none.
 """
 
 # ruff: noqa: PLC0415
@@ -61,21 +61,28 @@ async def open_stream(host: str, port: int, context: "Any" = None) -> "tuple[Any
         return reader, writer
     address = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
     sock: "Any" = socket.socket(address[0], address[1], address[2])
-    cause = None
+    outer = sock
     try:
         await _connect(sock, address[-1])
         if context is not None:
-            sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-            while sock.write(b"") is None:  # writing nothing takes the handshake one step further
-                await asyncio.sleep(POLL_S)
-        stream = asyncio.StreamReader(sock)
-        return stream, stream
-    except BaseException as error:
+            outer = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    except BaseException:
         sock.close()
-        if not isinstance(error, ValueError):
-            raise
-        cause = str(error).strip()  # what is wrong with the certificate
-    raise OSError(cause)
+        raise
+    stream = _Stream(outer, sock)
+    return stream, stream
+
+
+class _Stream(asyncio.StreamReader):
+    """MicroPython's own, `s`, leaves the socket below it, `e`, open when TLS has failed."""
+
+    if TYPE_CHECKING:
+        s: Any
+        e: Any
+
+    async def wait_closed(self) -> None:
+        self.s.close()
+        self.e.close()
 
 
 async def _connect(sock: "Any", address: "Any") -> None:

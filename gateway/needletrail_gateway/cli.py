@@ -24,6 +24,7 @@ from needletrail_gateway.bench.recorder import ScriptError
 from needletrail_gateway.bench.tapes import TapeError
 from needletrail_gateway.shell.documents import DocumentError, keys_of, read_policy, read_registry
 from needletrail_gateway.shell.ledger import Ledger, LedgerError
+from needletrail_gateway.workshop import commands as workshop
 
 app = typer.Typer(
     name="needletrail",
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 registry_app = typer.Typer(no_args_is_help=True, help="Who works here, with which pens and cartridges.")
 app.add_typer(registry_app, name="registry")
+app.add_typer(workshop.pen_app, name="pen")
 
 _EXIT_FAILED = 1
 _EXIT_UNUSABLE = 2
@@ -50,9 +52,9 @@ def main() -> None:
     """Run the command line; errors that a person can mend come without a traceback."""
     try:
         app()
-    except (DocumentError, TapeError, ScriptError, LedgerError) as error:
+    except (DocumentError, TapeError, ScriptError, LedgerError, *workshop.UNUSABLE) as error:
         _fail(error, _EXIT_UNUSABLE)
-    except (HouseError, PenError, MissingProgramError, OSError) as error:
+    except (HouseError, PenError, MissingProgramError, OSError, *workshop.FAILED) as error:
         _fail(error, _EXIT_FAILED)
     except SQLAlchemyError as error:
         _fail(getattr(error, "orig", None) or error, _EXIT_FAILED)

@@ -1,6 +1,5 @@
 """A recorder with its journal, its grant and what it drives, all real but for flash and sensors."""
 
-# ruff: noqa: ARG002
 # For both interpreters.
 
 from pen_fakes import KEY, MemoryFolder, external

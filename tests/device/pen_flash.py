@@ -4,7 +4,7 @@ The signatures are made here with plain numbers, so that MicroPython can make th
 compares them with those of the gateway's tools. The keys are for tests alone.
 """
 
-# ruff: noqa: UP031, B905
+# ruff: noqa: B905
 # This file also runs on MicroPython, which lacks what these rules ask for.
 
 import hashlib

@@ -8,7 +8,6 @@ there the fake does what is worse for a driver.
 `chip.mangle(number, is_to_host, frame)` sees every frame on the wire and gives what arrives, or None.
 """
 
-# ruff: noqa: ARG002
 # A tag that answers nothing looks at no command.
 
 ACK = b"\x00\x00\xff\x00\xff\x00"  # UM 6.2.1.3

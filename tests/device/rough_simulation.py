@@ -352,9 +352,7 @@ class Trial:
                 self._deliver(wire, is_up, before)
                 if wire not in self.wires:
                     return
-                if len(before) < len(data) or (
-                    self._mishaps and self.carried == self._mishaps[0][0]
-                ):
+                if len(before) < len(data) or (self._mishaps and self.carried == self._mishaps[0][0]):
                     if len(before) < len(data):
                         queue.insert(0, (arrives_ms, data[len(before) :]))
                     self._go_wrong(wire)

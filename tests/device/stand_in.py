@@ -4,7 +4,7 @@ It verifies, keeps what comes in order, and acknowledges, by the rules of protoc
 judges nothing. It can lose and delay its acknowledgements. CPython only.
 """
 
-# ruff: noqa: ARG002, ARG005
+# ruff: noqa: ARG005
 # paho calls with more than is needed here.
 
 import threading

@@ -1,6 +1,6 @@
 """Commands to a PN532 on a bad day: damaged, cut, swallowed and late frames, and no chip at all."""
 
-# ruff: noqa: ARG005, B905, RUF005, RUF007
+# ruff: noqa: ARG005, B905, RUF007
 # This file also runs on MicroPython, which lacks what these rules ask for.
 
 from pen_fakes import BADGE_1, raises

@@ -1,6 +1,6 @@
 """pen.json and the virtual board: what a person can get wrong is said with file, line and cause."""
 
-# ruff: noqa: UP031, PTH107, PTH123, ARG005
+# ruff: noqa: PTH107, PTH123, ARG005
 # This file also runs on MicroPython, which lacks what these rules ask for.
 
 import json

@@ -1,6 +1,5 @@
 """The journal: what was appended is there after any cut, and no number is used twice."""
 
-# ruff: noqa: UP031
 # This file also runs on MicroPython, which lacks what these rules ask for.
 
 from pen_fakes import MemoryFolder, badge_record, raises

@@ -1,6 +1,5 @@
 """The grant in flash: newest wins, what is not ours is refused, unknown people get 0."""
 
-# ruff: noqa: UP031, RUF005
 # This file also runs on MicroPython, which lacks what these rules ask for.
 
 import gc

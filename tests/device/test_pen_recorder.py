@@ -1,6 +1,5 @@
 """From readings and tags to records: what stands in the journal after each small story."""
 
-# ruff: noqa: RUF005
 # This file also runs on MicroPython, which lacks what these rules ask for.
 
 import gc

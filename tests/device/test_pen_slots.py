@@ -34,6 +34,7 @@ class Boots:
         self.broken = broken
         self.ends = ends or {}
         self.started = []
+        self.serial = 5  # of the states that these tests begin with
         self.shown = []
 
     def _start(self, place, here):
@@ -59,7 +60,10 @@ class Boots:
         """(highest, confirmed, trial, boots left, given up), from both copies, which must agree."""
         first = self.flash.files["/flash/slots/state.a"]
         assert first == self.flash.files["/flash/slots/state.b"]
-        return unpack("<IIBBBB", first[:-4])[1:]
+        numbers = unpack("<IIBBBB", first[:-4])
+        assert numbers[0] > self.serial, "a changed state has a higher serial number"
+        self.serial = numbers[0]
+        return numbers[1:]
 
 
 A, B, HERE = "/flash/slots/a", "/flash/slots/b", "/here"
@@ -121,6 +125,12 @@ def test_a_trial_of_the_first_slot_goes_back_to_the_bare_copy():
     pen.boot()
     assert pen.started == [A, HERE]
     assert pen.state() == (0, 0, 0, 0, 1)
+
+
+def test_the_way_back_is_to_the_confirmed_firmware_whatever_else_is_whole():
+    pen = boots(slot_of(ONE, 1, "a"), slot_of(TWO, 2, "b"), state=state_of(5, 0, 0, 1, 0))
+    pen.boot()
+    assert pen.started == [HERE]
 
 
 def test_a_crash_is_a_boot_that_proved_nothing():

@@ -16,8 +16,8 @@ from needletrail_device import update
 
 
 def test_every_stage_ends_as_it_should():
-    for _, before, data, version in STAGES:
-        life = pen_with(data, before)
+    for _, begin, version in STAGES:
+        life = begin()
         life.settle()
         assert_at_rest(life, version)
         assert_can_be_updated(life)

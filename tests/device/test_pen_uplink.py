@@ -1,6 +1,6 @@
 """The uplink against a broker and gateway in memory: loss, repeats, disorder, forgery, damage."""
 
-# ruff: noqa: ARG002, RUF007, B905
+# ruff: noqa: RUF007, B905
 # This file also runs on MicroPython, which lacks what these rules ask for.
 
 from pen_fakes import (
@@ -424,5 +424,3 @@ def test_leave_taking():
     bench = ready(0)
     bench.uplink.disconnect()
     assert bench.uplink.outbound(bench.now_ms) == b"\xe0\x00"
-
-

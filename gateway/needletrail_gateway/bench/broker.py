@@ -25,12 +25,16 @@ log_dest file {log}
 
 
 class Broker:
-    """`with Broker(folder) as broker:` starts it; `host` and `port` say where it listens."""
+    """`with Broker(folder) as broker:` starts it; `host` and `port` say where it listens.
+
+    extra: more lines of configuration, such as a listener with TLS.
+    """
 
     host = "127.0.0.1"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, extra: str = "") -> None:
         self._folder = folder
+        self._extra = extra
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -41,7 +45,7 @@ class Broker:
             raise MissingProgramError("mosquitto", "make setup")
         config = self._folder / "mosquitto.conf"
         log = self._folder / "mosquitto.log"
-        config.write_text(_CONFIG.format(port=self.port, log=log))
+        config.write_text(_CONFIG.format(port=self.port, log=log) + self._extra)
         self._process = subprocess.Popen(
             [program, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

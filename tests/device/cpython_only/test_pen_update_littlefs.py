@@ -7,14 +7,14 @@ makes of it.
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from littlefs import LittleFS
 from littlefs.errors import LittleFSError
-from pen_life import STAGES, Life, assert_at_rest, assert_can_be_updated, pen_with
+from pen_life import STAGES, Life, assert_at_rest, assert_can_be_updated
 
 sys.path.append(str(Path(__file__).parents[2]))
 
@@ -119,13 +119,11 @@ class Mounted:
         return nor.BLOCK, nor.BLOCK, BLOCKS, free, free
 
 
-def written(image: bytearray, stage: tuple[str, int | None, bytes, int]) -> Mounted:
+def written(image: bytearray, life: Life) -> None:
     """A new file system with what a stage begins with."""
-    _, before, data, _ = stage
     mounted = Mounted(image, is_new=True)
-    for path, contents in pen_with(data, before).flash.files.items():
+    for path, contents in life.flash.files.items():
         mounted.put(path, contents)
-    return mounted
 
 
 def images(image: bytearray, log: list[Any], dice: random.Random) -> Iterator[tuple[int, bytearray]]:
@@ -147,18 +145,18 @@ def images(image: bytearray, log: list[Any], dice: random.Random) -> Iterator[tu
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=[stage[0].replace(" ", "-") for stage in STAGES])
-def test_cuts_within_what_littlefs_writes(stage: tuple[str, int | None, bytes, int]) -> None:
-    _, before, _, version = stage
-    begin = nor.empty_image(BLOCKS)
-    written(begin, stage)
+def test_cuts_within_what_littlefs_writes(stage: tuple[str, Callable[[], Life], int]) -> None:
+    name, begin, version = stage
+    before = begin()
+    image = nor.empty_image(BLOCKS)
+    written(image, before)
     log: list[Any] = []
-    whole = Life(Mounted(bytearray(begin), log), before or 0)
+    whole = Life(Mounted(bytearray(image), log), before.proved)
     whole.settle()
     assert_at_rest(whole, version)
-    assert log
     cuts = 0
-    for index, image in images(begin, log, random.Random(stage[0])):
-        life = Life(Mounted(image), before or 0)
+    for index, left in images(image, log, random.Random(name)):
+        life = Life(Mounted(left), before.proved)
         life.settle()
         assert_at_rest(life, version)
         if index % 4 == 0:

@@ -1,7 +1,9 @@
 """Cut the power twice: at a step of a stage, and again at a step of what the pen does after that."""
 
+from collections.abc import Callable
+
 import pytest
-from pen_life import STAGES, Life, assert_at_rest, assert_can_be_updated, pen_with
+from pen_life import STAGES, Life, assert_at_rest, assert_can_be_updated
 
 FIRST_STRIDE = 5
 SECOND_STRIDE = 7
@@ -9,13 +11,13 @@ SECOND_STRIDE = 7
 
 @pytest.mark.parametrize("survives", ["old", "half", "all"])
 @pytest.mark.parametrize("stage", STAGES, ids=[stage[0].replace(" ", "-") for stage in STAGES])
-def test_two_cuts(stage: tuple[str, int | None, bytes, int], survives: str) -> None:
-    _, before, data, version = stage
-    begin = pen_with(data, before)
+def test_two_cuts(stage: tuple[str, Callable[[], Life], int], survives: str) -> None:
+    _, begin, version = stage
+    whole = begin()
     pairs = 0
     first = 0
     while True:
-        once = Life(begin.flash.copy(survives), begin.proved)
+        once = Life(whole.flash.copy(survives), whole.proved)
         if not once.cut_after(first):
             break
         second = first % SECOND_STRIDE
@@ -34,10 +36,10 @@ def test_two_cuts(stage: tuple[str, int | None, bytes, int], survives: str) -> N
 
 def test_five_cuts_on_end_in_every_boot() -> None:
     """The power stays only as long as `steps`, five times; then it comes back for good."""
-    _, before, data, version = STAGES[1]
+    _, begin, version = STAGES[1]
     for steps in range(200):
-        begin = pen_with(data, before)
-        life = Life(begin.flash.copy("half"), begin.proved)
+        whole = begin()
+        life = Life(whole.flash.copy("half"), whole.proved)
         cuts = sum(life.cut_after(steps) for _ in range(5))
         life.settle()
         assert_at_rest(life, version)

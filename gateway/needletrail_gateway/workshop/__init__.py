@@ -1,0 +1,1 @@
+"""The maker's tools: what gets firmware onto a pen. Nothing here runs while a clinic works."""

