@@ -319,3 +319,27 @@ def test_a_frozen_broker_is_found_within_30_seconds(
     assert process.returncode == 0, output + complaint
     assert found_s < 30
     check_sessions(one, 1)
+
+
+@pytest.mark.parametrize("slow_write_ms", [0, 60])
+def test_a_timer_takes_the_same_readings(
+    tmp_path: Path, micropython: Path, broker: Any, gateway: Any, slow_write_ms: int
+) -> None:
+    """A thread takes the readings in real time; what is recorded is what is recorded without it."""
+    told = []
+    for name, timer in (("plain", 0), ("timer", 1)):
+        one = gateway()
+        pen = Pen(tmp_path / name, micropython, broker.port, written_tape(tmp_path / f"{name}.csv"))
+        pen.settings["virtual"].update(
+            timer=timer, speed=4 * timer, slow_write_ms=slow_write_ms * timer
+        )
+        pen.configure()
+        events = pen.run()
+        check_sessions(one, 1)
+        told.append([record for record in one.payloads if record[1] == messages.SAMPLES])
+        late_ms = [event["late_ms"] for event in events if event["event"] == "sampled"]
+        assert len(late_ms) == timer
+        if timer:
+            assert sum(late_ms[0]) == 1000, "a row of the tape was not read"
+        one.stop()
+    assert told[0] == told[1]
