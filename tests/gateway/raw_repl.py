@@ -1,8 +1,8 @@
 """A raw REPL in MicroPython itself, for its Unix port, which has none.
 
-The tests of mpremote run it on a terminal. It speaks what boards speak (Ctrl-A, Ctrl-B, Ctrl-C,
-Ctrl-D, and "no raw paste"), runs what it is given in the real interpreter, and has the folder in
-which it stands as its flash.
+Run on a terminal by mpremote's tests. It speaks what boards speak (Ctrl-A, Ctrl-B, Ctrl-C, Ctrl-D, and
+"no raw paste"), runs what it is given in the real interpreter, and has the folder in which it stands
+as its flash.
 """
 
 import gc

@@ -1,6 +1,7 @@
-"""`needletrail pen enroll` and `retire`: the registry stays its keeper's, secrets stay secret.
+"""`needletrail pen enroll` and `retire`: what is written, what is kept, what is refused.
 
-A real Mosquitto takes the account as it is written.
+The registry stays its keeper's, secrets stay secret, and a real Mosquitto takes the account as it is
+written.
 """
 
 import getpass
@@ -22,7 +23,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from paho.mqtt.enums import CallbackAPIVersion
 from workshop_desk import Answer, Needletrail, keyboard
 
-from needletrail_gateway.bench import broker as broker_module
 from needletrail_gateway.bench.broker import Broker
 from needletrail_gateway.shell.documents import keys_of, read_registry
 from needletrail_gateway.shell.ledger import Group, Ledger, NewEntry
@@ -232,8 +232,23 @@ def test_what_is_there_is_not_replaced(needletrail: Needletrail, registry: Path)
     enrolled(needletrail)
     before = (registry.read_bytes(), Path("pens/pen-04/pen.json").read_bytes())
     refused(needletrail(*NEW, *VIRTUAL, *LIKE), "is there already", "--force")
-    refused(needletrail(*NEW, *VIRTUAL, *LIKE, "--force"), "enrolled already", "--rotate")
-    assert (registry.read_bytes(), Path("pens/pen-04/pen.json").read_bytes()) == before
+    Path("pens/pen-04").rename("pens/elsewhere")
+    refused(needletrail(*NEW, *VIRTUAL, *LIKE), "enrolled already", "--rotate", "--force")
+    after = (registry.read_bytes(), Path("pens/elsewhere/pen.json").read_bytes())
+    assert after == before
+
+
+def test_a_lost_pen_json_is_made_anew_with_the_keys_that_the_registry_has(
+    needletrail: Needletrail, registry: Path
+) -> None:
+    lost = enrolled(needletrail)
+    shutil.rmtree("pens")
+    pen = enrolled(needletrail, "--force")
+    assert pen["epoch"] == 2
+    assert pen["previous"] == [{"epoch": 1, "key": lost["key"]}]
+    assert keys(registry) == {1: lost["key"], 2: pen["key"]}
+    assert pen["broker"]["password"] != lost["broker"]["password"]
+    import_registry(registry).close()
 
 
 @pytest.mark.parametrize(
@@ -367,9 +382,7 @@ def test_one_ledger_is_given(needletrail: Needletrail, registry: Path) -> None:
 
 
 @pytest.fixture
-def guarded(
-    needletrail: Needletrail, registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Broker]:
+def guarded(needletrail: Needletrail, registry: Path, tmp_path: Path) -> Iterator[Broker]:
     """The bench's Mosquitto, but with the accounts and rights that enrolment wrote for two pens."""
     enrolled(needletrail)
     needletrail(*NEW[:2], "pen-05", "--registry", registry, "--out", "pens/pen-05", *VIRTUAL, *LIKE)
@@ -385,10 +398,7 @@ def guarded(
         file.write(broker_access.password_line(GATEWAY))
     with (tmp_path / "mosquitto.acl").open("a") as file:
         file.write(f"user {GATEWAY.username}\ntopic readwrite needletrail/#\n")
-    plain = broker_module._CONFIG
-    assert "allow_anonymous true\n" in plain
-    monkeypatch.setattr(broker_module, "_CONFIG", plain.replace("allow_anonymous true\n", extra))
-    with Broker(tmp_path) as broker:
+    with Broker(tmp_path, extra) as broker:
         yield broker
 
 

@@ -1,6 +1,6 @@
 """`needletrail pen flash` and `calibrate` with the real mpremote.
 
-It works on a terminal behind which a real MicroPython sits, with a folder as its flash. What only a
+It talks to a terminal behind which a real MicroPython sits, with a folder as its flash. What only a
 board has, its platform and its sensor, is put in by the test.
 """
 

@@ -107,7 +107,8 @@ def enroll(
         bool, typer.Option("--rotate", help="Give it its next key, and keep the old.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a pen.json that is there. Its password is lost.")
+        bool,
+        typer.Option("--force", help="Make a new pen.json for a pen that has one, or has lost it."),
     ] = False,
     dry_run: DryOption = False,
     as_json: JsonOption = False,
@@ -399,8 +400,8 @@ def calibrate(
 def _tell_enrolled(done: enrolment.Enrolled, registry: Path, out: Path) -> None:
     print(
         f"{done.pen} of {done.clinic}: key epoch {done.epoch}, broker account {done.username}.\n"
-        f"Broker: append {out / enrolment.PASSWORD_FILE} to its password_file and "
-        f"{out / enrolment.ACCESS_FILE} to its acl_file, then reload it.\n"
+        f"Broker: append {out / enrolment.PASSWORD_FILE} to its password_file (in place of the pen's "
+        f"old line) and {out / enrolment.ACCESS_FILE} to its acl_file, then reload it.\n"
         f"Gateway: needletrail registry import {registry} --config gateway.toml"
     )
     if done.calibration_of is not None:

@@ -80,6 +80,8 @@ def enroll(
 ) -> Enrolled:
     """Give a pen its first key. It may be in the registry already, without a key.
 
+    is_forced: it may even have a key, if its pen.json was lost or is to be replaced. Then it gets its
+    next one, a new account, and the registry's old keys for what it still holds.
     One that is not gets the entry of the pen `like`, and its table until it has been calibrated itself.
     WorkshopError if something is missing, or there already.
     """
@@ -99,12 +101,15 @@ def enroll(
         entry = _entry(file, pen_id, like)
         calibration_of = like
         file.add_pen(pen_id, entry, f"of {like} until this pen is calibrated")
-    elif file.keys(pen_id):
+    known = file.keys(pen_id)
+    if known and not is_forced:
         raise WorkshopError(
-            f"{registry_file}: {pen_id} is enrolled already. --rotate gives it a new key."
+            f"{registry_file}: {pen_id} is enrolled already. --rotate gives it a new key; if its "
+            "pen.json was lost, --force makes a new one."
         )
+    epoch = max(known, default=0) + 1
     key = secrets.token_bytes(KEY_LENGTH).hex()
-    file.set_keys(pen_id, {1: key})
+    file.set_keys(pen_id, known | {epoch: key})
     file.save(is_dry=True)
     pen = file.registry.find_pen(pen_id)
     assert pen is not None
@@ -116,13 +121,14 @@ def enroll(
     written.append(registry_file)
     if not is_dry:
         out.mkdir(parents=True, exist_ok=True)
-        write_pen(target, _pen_json(clinic, pen, key, place, account))
+        identity = {"epoch": epoch, "key": key, "previous": _rows(known)}
+        write_pen(target, _pen_json(clinic, pen, identity, place, account))
         write_private(out / PASSWORD_FILE, password_line(account))
         write_private(out / ACCESS_FILE, access_lines(account.username, clinic, pen_id))
         if certificate is not None:
             (out / CA_FILE).write_bytes(certificate)
         file.save()
-    return Enrolled(clinic, pen_id, 1, [], account.username, written, calibration_of)
+    return Enrolled(clinic, pen_id, epoch, sorted(known), account.username, written, calibration_of)
 
 
 def rotate(pen_id: str, registry_file: Path, out: Path, *, is_dry: bool = False) -> Enrolled:
@@ -143,11 +149,10 @@ def rotate(pen_id: str, registry_file: Path, out: Path, *, is_dry: bool = False)
         )
     key = secrets.token_bytes(KEY_LENGTH).hex()
     file.set_keys(pen_id, known | {epoch: key})
-    previous = [{"epoch": one, "key": old[one]} for one in sorted(old)]
     file.save(is_dry=True)
     if not is_dry:
         file.save()  # first: a key that no pen has does no harm
-        write_pen(target, pen | {"epoch": epoch, "key": key, "previous": previous})
+        write_pen(target, pen | {"epoch": epoch, "key": key, "previous": _rows(old)})
     return Enrolled(pen["clinic"], pen_id, epoch, sorted(old), None, [registry_file, target])
 
 
@@ -224,7 +229,14 @@ def _entry(file: RegistryFile, pen_id: str, like: str | None) -> dict[str, Any]:
     return entry | {"calibration": [list(point) for point in pattern.calibration]}
 
 
-def _pen_json(clinic: str, pen: Pen, key: str, place: Place, account: Account) -> dict[str, Any]:
+def _rows(keys: Keys) -> list[dict[str, Any]]:
+    """Keys as in pen.json, oldest first."""
+    return [{"epoch": epoch, "key": keys[epoch]} for epoch in sorted(keys)]
+
+
+def _pen_json(
+    clinic: str, pen: Pen, identity: Mapping[str, Any], place: Place, account: Account
+) -> dict[str, Any]:
     has_tls = place.ca is not None
     broker: dict[str, Any] = {
         "host": place.broker_host,
@@ -238,9 +250,7 @@ def _pen_json(clinic: str, pen: Pen, key: str, place: Place, account: Account) -
         "clinic": clinic,
         "pen": pen.id,
         "board": place.board,
-        "epoch": 1,
-        "key": key,
-        "previous": [],
+        **identity,
         "broker": broker,
         "calibration": [[counts, um(depth_mm)] for counts, depth_mm in pen.calibration],
         "calibrated_utc": None,
