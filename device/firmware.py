@@ -1,9 +1,12 @@
 """The firmware's composition root: `main()` is one power-on.
 
-The only file that knows of sockets, processes and clocks. Two tasks: the sampler reads the board and
-never waits for the network; the uplink's task connects, moves bytes, and connects again. Everything
-is built here and passed in. Exit: 0 all records committed, 2 a file that a person must mend, 3 the
-records could not be delivered in time (they stay in flash for the next run).
+The only file that knows of sockets, processes and clocks. An update that lies in flash comes first,
+while the heap is empty. Then two tasks: the sampler hears the board and never waits for the network;
+the connection's task connects, moves bytes, and connects again. Everything is built here, passed in.
+
+Exit: 0 all records committed, 2 a file that a person must mend, 3 the records could not be delivered in
+time (they stay in flash for the next run), 4 an update was installed: start again. On a board whatever
+ends here starts anew.
 """
 
 # ruff: noqa: PLC0415
@@ -20,13 +23,17 @@ from binascii import crc32
 
 TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable
 
-EXIT_DONE, EXIT_INPUT, EXIT_UNDELIVERED = 0, 2, 3
+LOW = "low"  # drivers.faults: a battery that is low has not failed
+EXIT_DONE, EXIT_INPUT, EXIT_UNDELIVERED, EXIT_RESTART = 0, 2, 3, 4
 IDLE_S = 0.01  # how long the uplink's task sleeps when there is nothing to send
 LINGER_MS = 300  # after the last acknowledgement: an alert may still be on its way
 GRANT_GRACE_MS = 2000  # a grant in flash will do if none comes within this time of the first ack
 GC_THRESHOLD_BYTES = 4096
+CLOCK_SET_YEAR = 2026  # a clock before that was never set
+UNIX_2000_S = 946_684_800  # 1 January 2000, where some ports begin to count
+COMPUTERS = ("linux", "darwin", "win32")  # where somebody types a command
 # Compiling takes four times a module's size for a moment: so the large ones come first.
 LARGE_MODULES = (
     "needletrail_protocol.messages",
@@ -36,8 +43,15 @@ LARGE_MODULES = (
 )
 
 
+def _here() -> str:
+    """The folder of this file."""
+    return __file__.rsplit("/", 1)[0] if "/" in __file__ else "."
+
+
 def _add_paths() -> None:
-    here = __file__.rsplit("/", 1)[0] if "/" in __file__ else "."
+    here = _here()
+    if "/slots/" in here:
+        return  # main.py has put the slot first, and nothing else may be borrowed
     protocol = os.getenv("NEEDLETRAIL_PROTOCOL") or here + "/../protocol"
     for path in (protocol, here):
         if path not in sys.path:
@@ -65,10 +79,11 @@ class Clock:
 def _forget(*names: str) -> None:
     """Modules that have done their work give back their part of the heap."""
     for name in names:
-        parent, _, child = name.rpartition(".")
-        del sys.modules[name]
-        if hasattr(sys.modules[parent], child):
-            delattr(sys.modules[parent], child)
+        if name in sys.modules:
+            parent, _, child = name.rpartition(".")
+            del sys.modules[name]
+            if hasattr(sys.modules[parent], child):
+                delattr(sys.modules[parent], child)
     gc.collect()
 
 
@@ -116,18 +131,52 @@ def _read_config(flash: str) -> "tuple[Any, int]":
     return config.load(path, text), crc32(text.encode())
 
 
-class Pen:
-    """Everything that one power-on needs, built in order."""
+def _update(updater: "Any", feed: "Any") -> bool:
+    """Install what lies in flash, if anything does. True: restart, so that its trial begins."""
+    reason = ""
+    try:
+        reason = updater.offer(lambda _bytes, _of_bytes: feed())
+    except OSError:
+        return False  # there is none
+    _forget("needletrail_device.bundle")
+    tell("update", ("refused", reason))
+    return reason is None
 
-    def __init__(self, flash: str, clock: Clock, heap: Heap) -> None:
+
+def _utc_ns() -> "int | None":
+    """Nanoseconds since 1970, or None while the clock is not set."""
+    if time.gmtime()[0] < CLOCK_SET_YEAR:
+        return None
+    unix_s = UNIX_2000_S if time.gmtime(0)[0] == 2000 else 0  # MicroPython's ports differ
+    return time.time_ns() + unix_s * 1000000000
+
+
+class Pen:
+    """Everything that one power-on needs, built in order.
+
+    module: the board's file, None for a virtual board. feed: the watchdog's.
+    """
+
+    def __init__(
+        self,
+        flash: str,
+        clock: Clock,
+        heap: Heap,
+        found: "tuple[Any, int]",
+        module: "Any",
+        updater: "Any",
+        feed: "Callable[[], object]",
+    ) -> None:
         self.clock = clock
         self.heap = heap
+        self.feed = feed
         for name in LARGE_MODULES:
             __import__(name)
             gc.collect()
-        self.config, config_crc = _read_config(flash)
-        self.board = self._board(flash)
-        _forget("needletrail_device.config", "boards.tape_head")
+            feed()
+        self.config, config_crc = found
+        self.board = self._virtual() if module is None else self._handpiece(module)
+        _forget("boards.tape_head")
         from needletrail_device import connection, limits, recorder, streams, uplink
         from needletrail_protocol import authentication, topics
 
@@ -143,7 +192,14 @@ class Pen:
             files, key, authentication.external_data(grant_topic, self.config.pen, epoch)
         )
         self.recorder = recorder.Recorder(
-            self.config, self.journal, self.limits, self.board.period_ms, self.board.show, tell
+            self.config,
+            self.journal,
+            self.limits,
+            self.board.period_ms,
+            self.board.show,
+            tell,
+            self.board.set_motor if self.config.motor_interlock else None,
+            self.board.guard,
         )
         self.uplink = uplink.Uplink(
             self.config,
@@ -155,29 +211,65 @@ class Pen:
             self.recorder.alert,
             self.recorder.grant_changed,
             config_crc,
+            self.board.clock,
         )
         tell("boot", ("boot", self.journal.boot), ("backlog", self._backlog()))
         if lost_session is not None:
             tell("closed", ("session", lost_session), ("cause", "power loss"))
         self.recorder.boot(self.board.utc_ms, self.board.name)
-        context = self._trust(flash, streams)
-        host, port = self.config.broker_host, self.config.broker_port
+        given_up = updater.take_given_up()
+        if given_up:
+            tell("given_up", ("version", given_up))
+            self.recorder.fault(0, "firmware", "rolled_back")
+            self.recorder.fault(0, "firmware", None)
+        self._context = self._trust(flash, streams)
+        self._open_stream = streams.open_stream
+        self._wifi = None if module is None else self._radio(module)
         self.connection = connection.Connection(
-            self.uplink,
-            lambda: streams.open_stream(host, port, context),
-            self.clock.now_ms,
-            tell,
-            heap.look,
+            self.uplink, self._stream, self.clock.now_ms, tell, heap.look
         )
         heap.look()
         _forget("needletrail_device.recovery")
 
-    def _board(self, flash: str) -> "Any":
-        from needletrail_device.inputs import InputError
+    async def _stream(self) -> "tuple[Any, Any]":
+        if self._wifi is not None:
+            await self._wifi.join()
+        config = self.config
+        return await self._open_stream(config.broker_host, config.broker_port, self._context)
 
-        if self.config.board != "virtual":
-            cause = "board %r is not known here" % self.config.board
-            raise InputError(flash + "/pen.json", 0, cause)
+    def _radio(self, module: "Any") -> "Any":
+        from needletrail_device.wifi import Wifi
+
+        config = self.config
+        ask_time = None
+        if config.wifi_time_server and _utc_ns() is None:
+            import ntptime
+
+            ntptime.host = config.wifi_time_server
+            ask_time = ntptime.settime
+        return Wifi(
+            module.wlan(),
+            config.wifi_ssid,
+            config.wifi_password,
+            self.clock.now_ms,
+            asyncio.sleep,
+            ask_time,
+        )
+
+    def _handpiece(self, module: "Any") -> "Any":
+        from needletrail_device.handpiece import Handpiece
+
+        return Handpiece(
+            module.NAME,
+            module.parts(module.dial()),
+            time.ticks_ms,
+            time.ticks_diff,
+            asyncio.sleep,
+            self.feed,
+            _utc_ns,
+        )
+
+    def _virtual(self) -> "Any":
         config = self.config
         if config.timer:
             from boards import virtual_timer
@@ -242,6 +334,13 @@ class Pen:
 
     # ---- sampling ----
 
+    async def prove(self, updater: "Any") -> None:
+        """A firmware on trial has proved itself when the gateway has answered."""
+        while not self.uplink.is_ready:
+            await asyncio.sleep(IDLE_S)
+        updater.confirm()
+        tell("confirmed", ("version", updater.version))
+
     async def wait_ready(self) -> None:
         """The virtual board plays when the gateway has answered, so that speed changes nothing."""
         until_ms = self.clock.now_ms() + int(self.config.wait_ready_s * 1000)
@@ -261,25 +360,38 @@ class Pen:
             await asyncio.sleep(IDLE_S)
         tell("offline")
 
-    async def sample(self) -> None:
-        """Read the board until power is off."""
+    async def sample(self, network: "Any") -> None:
+        """Hear the board until it is over, or until the network's task has crashed and nobody works."""
         board = self.board
         recorder = self.recorder
+        journal = self.journal
         written = recorder.written
         is_first = True
+        board.start()
         while await board.next():
+            t_ms = board.t_ms
             if is_first:
                 recorder.begin(board.strokes)
                 is_first = False
             event = board.take_event()
             while event is not None:
-                self._hear(board.t_ms, event[0], event[1])
+                self._hear(t_ms, event[0], event[1])
                 event = board.take_event()
-            recorder.reading(board.t_ms, board.counts, board.strokes, board.contact_adc)
+            for part, driver in board.faults:
+                fault = driver.fault
+                recorder.fault(t_ms, part, None if fault == LOW else fault)
+            if board.is_reading:
+                recorder.reading(t_ms, board.counts, board.strokes, board.contact_adc)
+            board.is_online = self.uplink.is_ready
+            board.is_open = journal.open_session != 0
+            board.is_armed = not recorder.not_armed
             if recorder.written != written:
                 written = recorder.written
                 self.heap.look()
+            if network.done() and not board.is_open:
+                break
         recorder.power_off()
+        board.stop()
 
     def _hear(self, t_ms: int, name: str, tag: bytes) -> None:
         if name == "badge":
@@ -308,6 +420,7 @@ class Pen:
                 return True
             if now_ms - progress_ms >= max(timeout_ms, LINGER_MS):
                 return False
+            self.feed()
             await asyncio.sleep(IDLE_S)
 
 
@@ -326,13 +439,49 @@ def _microseconds() -> "tuple[Any, Any]":
     return (lambda: time.monotonic_ns() // 1000), (lambda nap_us: time.sleep(nap_us / 1e6))
 
 
+def _nothing() -> None:
+    """What a board without a watchdog feeds."""
+
+
+def _board_file(flash: str, name: str) -> "Any":
+    """The module of a real board."""
+    from needletrail_device.inputs import InputError
+
+    try:
+        __import__("boards." + name)
+    except ImportError:
+        pass
+    module = sys.modules.get("boards." + name)
+    if module is None:
+        raise InputError(flash + "/pen.json", 0, "board %r is not known here" % name)
+    return module
+
+
 async def power_on(flash: str) -> int:
     """One power-on, from boot to power off."""
     heap = Heap()
-    pen = Pen(flash, Clock(), heap)
+    found = _read_config(flash)
+    name = found[0].board
+    _forget("needletrail_device.config")
+    module = None
+    feed = _nothing
+    if name != "virtual":
+        module = _board_file(flash, name)
+        feed = module.watchdog().feed
+    from needletrail_device.update import Updater
+
+    updater = Updater(flash, _here(), name)
+    if _update(updater, feed):
+        return EXIT_RESTART
+    pen = Pen(flash, Clock(), heap, found, module, updater, feed)
+    _forget("needletrail_device.update")
     network = asyncio.create_task(pen.connection.run(random.random))
-    await pen.wait_ready()
-    await pen.sample()
+    if updater.trial_boots_left is not None:
+        asyncio.create_task(pen.prove(updater))
+    del updater, module
+    if name == "virtual":
+        await pen.wait_ready()
+    await pen.sample(network)
     is_drained = await pen.drain()
     if network.done():
         await network  # it never ends by itself: show what went wrong
@@ -359,14 +508,14 @@ async def power_on(flash: str) -> int:
 def main() -> int:
     """The exit code."""
     _add_paths()
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 and sys.platform in COMPUTERS:
         sys.stderr.write("usage: main.py FLASH_DIR\n")
         return EXIT_INPUT
     random.seed(int.from_bytes(os.urandom(4), "big"))
     from needletrail_device.inputs import InputError
 
     try:
-        return asyncio.run(power_on(sys.argv[1]))
+        return asyncio.run(power_on(sys.argv[1] if len(sys.argv) == 2 else ""))
     except InputError as error:
         sys.stderr.write(str(error) + "\n")
         return EXIT_INPUT

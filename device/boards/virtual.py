@@ -27,6 +27,11 @@ _TAG_MAX_BYTES = 888
 class Board:
     """A tape that plays. After `next`: t_ms, counts, strokes, contact_adc, and take_event."""
 
+    is_reading = True
+    faults = ()
+    guard = None
+    clock = None
+
     def __init__(
         self,
         path: str,
@@ -104,6 +109,16 @@ class Board:
         event = self._event
         self._event = None
         return event
+
+    def start(self) -> None:
+        """The tape plays as it is read."""
+
+    def stop(self) -> None:
+        """The tape is over."""
+
+    def set_motor(self, is_on: bool) -> None:
+        """The interlock: may the motor turn?"""
+        self._tell("motor", ("is_on", is_on))
 
     def show(self, what: str) -> None:
         """Buzz and light: "breach" or an alert's code."""

@@ -144,8 +144,8 @@ class Bundle:
         """
         clear(place)
         space = os.statvfs(place)
-        # Besides the bytes: a block for each file's end, for five folders and for the manifest.
-        if (space[4] - self._files - 8) * space[1] < self._bytes + RESERVE_BYTES:
+        # Besides the bytes: a block for each file's end, for six folders and for the manifest.
+        if (space[4] - self._files - 9) * space[1] < self._bytes + RESERVE_BYTES:
             raise Refused("no_space")
         buffer = memoryview(bytearray(_CHUNK_BYTES))
         self._file.seek(self._begin)
@@ -154,7 +154,10 @@ class Bundle:
             manifest.write(b"%d %s\n" % (self.version, self.text.encode()))
             for path, length, digest in self._entries():
                 name = place + "/" + path
-                make_folder(name.rsplit("/", 1)[0])
+                at = path.find("/")
+                while at > 0:
+                    make_folder(place + "/" + path[:at])
+                    at = path.find("/", at + 1)
                 done += length
                 left = length
                 with open(name, "wb") as file:
@@ -187,14 +190,14 @@ def is_signed(digest: bytes, signature: bytes, key: bytes) -> bool:
 
 
 def is_path(path: "Any") -> bool:
-    """True for update.key, NAME.mpy and FOLDER/NAME.mpy; names are of a-z, 0-9 and _"""
+    """True for update.key, and NAME.mpy in two folders at most; names are of a-z, 0-9 and _"""
     if not isinstance(path, str) or len(path) > 64 or not path.endswith(".mpy"):
         return path == KEY_FILE
     names = path[:-4].split("/")
     for name in names:
         if not name or name.strip(_NAME):
             return False
-    return len(names) <= 2
+    return len(names) <= 3
 
 
 def make_folder(name: str) -> None:

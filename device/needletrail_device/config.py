@@ -56,6 +56,7 @@ _FIELDS = (
 _WIFI_FIELDS = (
     ("wifi_ssid", "wifi", "ssid", str, None, None, _NEEDED),
     ("wifi_password", "wifi", "password", str, None, None, ""),
+    ("wifi_time_server", "wifi", "time_server", str, None, None, ""),
 )
 _VIRTUAL_FIELDS = (
     ("tape", "virtual", "tape", str, None, None, _NEEDED),

@@ -7,7 +7,9 @@ held up by a TLS handshake or a flash write. It allocates nothing and raises not
 reader is the main task: `Ring.take`. Only the writer moves `_head`, only the reader moves `_tail`.
 
 A tick at which the dial has no reading writes no place: what is not known becomes a hole. A full ring
-loses the newest readings, not the oldest, and counts them: a hole again, which the gateway sees.
+loses the newest readings, not the oldest, and counts them: a hole again, which the gateway sees. A tick
+that comes late says so: a reading bears the time at which its sensors were asked, not the time at which
+they should have been. docs/explanation/sampling.md says what may hold a tick up, on which board.
 
 Times are milliseconds since power-on. They stay below 2**30, beyond which a 32-bit MicroPython
 would have to allocate: a board restarts an idle pen long before.
@@ -54,6 +56,10 @@ class Ring:
         self._contact_adc[head] = contact_adc
         self._head = after
 
+    def is_waiting(self) -> bool:
+        """The reader's: true if there is a reading to take."""
+        return self._tail != self._head
+
     def take(self) -> bool:
         """The reader's: the oldest reading into the attributes. False if there is none."""
         tail = self._tail
@@ -92,15 +98,19 @@ class Sampler:
         self._skin = skin
         self._ticks_ms = ticks_ms
         self._ticks_diff = ticks_diff
-        self._last = ticks_ms()
+        self.last = ticks_ms()  # when the last tick was, by the port's clock
         self.guard = guard
         self.t_ms = 0  # of the last tick
+        self.longest_ms = 0  # between two ticks so far: a board measures its own timer
 
     def tick(self, _timer: "Any" = None) -> None:
         """One period is over."""
         now = self._ticks_ms()
-        t_ms = self.t_ms + self._ticks_diff(now, self._last)
-        self._last = now
+        since_ms = self._ticks_diff(now, self.last)
+        t_ms = self.t_ms + since_ms
+        if self.t_ms and since_ms > self.longest_ms:
+            self.longest_ms = since_ms
+        self.last = now
         counts = self._dial()
         strokes = self._strokes(t_ms)
         contact_adc = self._skin(t_ms)

@@ -47,6 +47,7 @@ def test_what_a_pen_says_of_itself_unless_told():
     assert settings.broker_ca == "ca.der"
     assert settings.wifi_ssid == 'clinic, {back} "office": \\'
     assert settings.wifi_password == "long enough"
+    assert settings.wifi_time_server == ""
     assert load(broker={"host": "h", "port": 1}).broker_ca is None
 
 
@@ -60,6 +61,8 @@ def test_what_the_enrolment_may_say():
     assert (settings.without_grant, settings.motor_interlock) == ("refuse", True)
     assert settings.previous == [(1, b"\x01" * 32), (2, b"\xab" * 32)]
     assert (settings.wifi_ssid, settings.wifi_password) == ("x", "")
+    settings = load(wifi={"ssid": "x", "time_server": "gateway.lan"})
+    assert settings.wifi_time_server == "gateway.lan"
 
 
 def test_a_virtual_pen_needs_no_network_of_its_own():

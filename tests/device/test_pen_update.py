@@ -111,6 +111,15 @@ def test_what_was_in_the_slot_is_gone():
     assert "/flash/slots/b/boards" not in flash.folders
 
 
+def test_a_file_may_lie_in_two_folders():
+    files = dict(TWO)
+    files["a/b/c.mpy"] = module("deep")
+    flash = pen_with(bundle_of(files, 2))
+    assert offer(flash) is None
+    assert below(flash, B) == slot_of(files, 2, "b")
+    assert "/flash/slots/b/a/b" in flash.folders
+
+
 def test_a_trial_that_has_not_begun_gives_way_to_a_newer_bundle():
     flash = pen_with(BUNDLE_TWO)
     assert offer(flash) is None
@@ -362,7 +371,7 @@ def test_a_full_flash_refuses_and_keeps_the_journal_s_reserve():
         blocks += 1
     assert reason is None
     needed = bundle.RESERVE_BYTES + len(BUNDLE_TWO) - HEAD_BYTES
-    ends_folders_and_manifest = len(TWO) + 8
+    ends_folders_and_manifest = len(TWO) + 9
     assert blocks - 1 == ends_folders_and_manifest + (needed + BLOCK_BYTES - 1) // BLOCK_BYTES
 
 
@@ -434,7 +443,7 @@ def test_strange_paths_are_malformed():
         "/main.mpy",
         "boards/../x.mpy",
         "boards//x.mpy",
-        "a/b/c.mpy",
+        "a/b/c/d.mpy",
         "boards/x.py",
         "Boards/x.mpy",
         "boards\\x.mpy",
@@ -457,7 +466,7 @@ def test_strange_paths_are_malformed():
         b"boards/x.mpy",
     ):
         assert not bundle.is_path(path), path
-    for path in ("update.key", "a.mpy", "boards/x_1.mpy", "a" * 60 + ".mpy"):
+    for path in ("update.key", "a.mpy", "boards/x_1.mpy", "a/b/c.mpy", "a" * 60 + ".mpy"):
         assert bundle.is_path(path), path
 
 

@@ -196,7 +196,7 @@ def test_the_state_of_a_first_flash_comes_last(key: Path) -> None:
         ({"firmware.mpy": None}, "firmware.mpy", "is not among the files"),
         ({"main.py": b"x"}, "main.py", "is not a path that a pen takes"),
         ({"../main.mpy": b"x"}, "../main.mpy", "is not a path that a pen takes"),
-        ({"a/b/c.mpy": b"x"}, "a/b/c.mpy", "is not a path that a pen takes"),
+        ({"a/b/c/d.mpy": b"x"}, "a/b/c/d.mpy", "is not a path that a pen takes"),
         ({"update.key": b"x"}, "update.key", "is not a path that a pen takes"),
         ({"a.mpy": b"import x"}, "a.mpy", "is not a compiled module"),
         ({"a.mpy": b"M\x06"}, "a.mpy", "is not a compiled module"),

@@ -207,6 +207,9 @@ def test_a_board_on_wi_fi_gets_its_network(
     monkeypatch.setenv("NEEDLETRAIL_WIFI_PASSWORD", "long enough")
     assert needletrail(*NEW, *real, "--wifi-ssid", "clinic").code == 0
     assert pen_json()["wifi"] == {"ssid": "clinic", "password": "long enough"}
+    time = ("--time-server", "gateway.lan", "--force")
+    assert needletrail(*NEW, *real, "--wifi-ssid", "clinic", *time).code == 0
+    assert pen_json()["wifi"]["time_server"] == "gateway.lan"
     assert "virtual" not in pen_json()
 
 

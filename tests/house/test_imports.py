@@ -235,6 +235,8 @@ def test_shared_code_uses_what_micropython_has(path: Path) -> None:
     allowed = MICROPYTHON | {"needletrail_protocol", "needletrail_device", "boards", "firmware"}
     if path.name == "streams.py":
         allowed = allowed | {"ssl"}  # on CPython, where `tls` is missing
+    if path.name == "firmware.py":
+        allowed = allowed | {"ntptime"}  # on boards with a radio
     assert sorted(modules - allowed) == []
     assert "collections.abc" not in imports(path, at_run_time=True)
     for node in nodes(parsed(path)):

@@ -19,5 +19,9 @@ class Haptic(Steps):
         super().__init__(self._set)
         self.stop()
 
+    def force(self) -> None:
+        """Buzz until the next change."""
+        self._put(self._on)
+
     def _set(self, is_on: bool) -> None:
         self._put(self._on if is_on else 0)

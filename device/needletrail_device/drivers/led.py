@@ -51,5 +51,9 @@ class Led(Steps):
         self._colour = colour
         self.play(steps, now_ms, True)
 
+    def force(self, colour: "tuple[int, int, int]") -> None:
+        """This colour until the next change."""
+        self._lamp.set(colour)
+
     def _set(self, is_on: bool) -> None:
         self._lamp.set(self._colour if is_on else DARK)

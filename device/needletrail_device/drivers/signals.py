@@ -56,6 +56,14 @@ class Signals:
             self._haptic.play(buzz, now_ms)
         self._light(now_ms)
 
+    def alarm(self) -> None:
+        """From an interrupt: red and buzzing at once. `show` what it is soon afterwards.
+
+        Touches nothing that `show` and `tick` go by, so it may come in the middle of them.
+        """
+        self._led.force(_RED)
+        self._haptic.force()
+
     def clear(self, name: str, now_ms: int) -> None:
         """End this signal."""
         self._is_on[_row(name)] = False

@@ -301,7 +301,7 @@ def _is_path(path: str) -> bool:
     return (
         path.endswith(".mpy")
         and len(path) <= 64
-        and len(names) <= 2
+        and len(names) <= 3
         and all(name and not name.strip(_NAME) for name in names)
     )
 
@@ -314,7 +314,7 @@ def _mpy_version(files: Mapping[str, bytes]) -> int:
     versions = set()
     for path, data in files.items():
         if not _is_path(path):
-            remedy = "Use NAME.mpy or FOLDER/NAME.mpy, names of a-z, 0-9 and _"
+            remedy = "Use NAME.mpy, in two folders at most, names of a-z, 0-9 and _"
             raise BundleError(path, "is not a path that a pen takes", remedy)
         if len(data) < _MPY_HEADER_BYTES or data[:1] != b"M":
             raise BundleError(path, "is not a compiled module", "Compile it with mpy-cross.")

@@ -93,6 +93,12 @@ def enroll(
             metavar="NAME", help=f"The pen's Wi-Fi; its password is asked for, or in {WIFI_PASSWORD}."
         ),
     ] = None,
+    time_server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST", help="Sets the pen's clock (NTP). TLS on a Pico needs one: it checks dates."
+        ),
+    ] = None,
     like: Annotated[
         str | None,
         typer.Option(
@@ -125,6 +131,8 @@ def enroll(
         wifi = None
         if wifi_ssid is not None:
             wifi = {"ssid": wifi_ssid, "password": _wifi_password(wifi_ssid)}
+            if time_server is not None:
+                wifi["time_server"] = time_server
         elif board != enrolment.VIRTUAL:
             raise WorkshopError(f"--wifi-ssid is needed: a pen with {board} connects by Wi-Fi.")
         packs = None if config is None else read_settings(config).policy.folder
