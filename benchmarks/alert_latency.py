@@ -35,7 +35,7 @@ from parts.load import Journal, LiveLoad
 from needletrail_gateway.bench.broker import Broker
 from needletrail_gateway.bench.house import House
 from needletrail_gateway.bench.tapes import Tape, read_tape
-from needletrail_gateway.core.registry import Registry, um
+from needletrail_gateway.core.registry.model import Registry, um
 from needletrail_protocol import conversation, messages
 from needletrail_protocol.authentication import open_envelope
 from needletrail_protocol.measure import Meter

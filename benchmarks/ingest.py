@@ -31,7 +31,7 @@ from parts.sink import Sink
 
 from needletrail_gateway.bench.broker import Broker
 from needletrail_gateway.bench.house import House
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.registry.model import Registry
 from needletrail_protocol.readings import Readings
 
 GOAL = 20.0

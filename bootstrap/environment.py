@@ -4,6 +4,9 @@ The requirements of a dependency group are read from `pyproject.toml` and handed
 are, because the pip of a fresh environment may be too old to know groups. pip's own configuration
 on this machine decides where packages come from. A file marks the time in which pip works: an
 environment that still has it was left half-done and is made anew.
+
+A group named `stubs-PORT` does not go into the environment but into a folder beside its packages, for
+those groups bring modules of the same names.
 """
 
 import re
@@ -17,6 +20,7 @@ from typing import Any
 from bootstrap.progress import Log, SetupFailed, doing, done
 
 UNFINISHED = "set-up-unfinished"
+STUBS = "stubs"
 
 
 def base_python() -> str:
@@ -66,6 +70,16 @@ def group(pyproject: dict[str, Any], name: str) -> list[str]:
     return requirements
 
 
+def stubs(pyproject: dict[str, Any]) -> dict[str, list[str]]:
+    """The requirements of the groups `stubs-PORT`, by port."""
+    prefix = f"{STUBS}-"
+    return {
+        name.removeprefix(prefix): group(pyproject, name)
+        for name in pyproject["dependency-groups"]
+        if name.startswith(prefix)
+    }
+
+
 def make(root: Path, *, development: bool, log: Log) -> None:
     venv = root / ".venv"
     python = venv / "bin" / "python"
@@ -78,12 +92,20 @@ def make(root: Path, *, development: bool, log: Log) -> None:
     unfinished = venv / UNFINISHED
     unfinished.touch()
     extra: list[str] = []
+    beside: dict[str, list[str]] = {}
     if development:
         with (root / "pyproject.toml").open("rb") as file:
-            extra = group(tomllib.load(file), "dev")
+            pyproject = tomllib.load(file)
+        extra = group(pyproject, "dev")
+        beside = stubs(pyproject)
     doing("installing Python packages (a minute or two)")
     pip = [str(python), "-m", "pip", "--no-input", "--disable-pip-version-check", "install"]
     log.run([*pip, "--editable", root, *extra], what="Installing Python packages", cwd=root)
+    for port, requirements in beside.items():
+        target = venv / STUBS / port
+        shutil.rmtree(target, ignore_errors=True)
+        command = [*pip, "--no-deps", "--target", str(target), *requirements]
+        log.run(command, what=f"Installing the type stubs of {port}", cwd=root)
     unfinished.unlink()
     version = subprocess.run(
         [python, "-c", "import platform; print(platform.python_version())"],

@@ -29,6 +29,7 @@ class Profile:
     programs: tuple[Program, ...]
     micropython: bool
     development: bool
+    wasm: bool = False
     includes: tuple[str, ...] = ()
 
 
@@ -49,13 +50,19 @@ MICROPYTHON = Program(
     ("-X", "heapsize=128k", "-c", "import sys; print('%d.%d.%d' % sys.implementation.version[:3])"),
 )
 
+NODE = Program(
+    "node", "Node.js", "runs the pen's firmware with 32-bit words", (18,), "nodejs", ("--version",)
+)
+NPM = Program("npm", "npm", "fetches MicroPython for WebAssembly", (8,), "npm", ("--version",))
+
 PROFILES: dict[str, Profile] = {
     "runtime": Profile((MOSQUITTO,), micropython=True, development=False),
     "check": Profile((), micropython=False, development=True),
     "test": Profile(
-        (MOSQUITTO, INFLUXD, NGINX),
+        (MOSQUITTO, INFLUXD, NGINX, NODE, NPM),
         micropython=True,
         development=True,
+        wasm=True,
         includes=("runtime", "check"),
     ),
 }

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bootstrap import environment, machine, messages, packages, stamps, unpack, versions
+from bootstrap import environment, machine, messages, packages, stamps, unpack, versions, wasm
 from bootstrap.files import write_wrapper
 from bootstrap.machine import Found, Machine
-from bootstrap.needs import MICROPYTHON, PROFILES, SUITES, Profile, Program
+from bootstrap.needs import MICROPYTHON, NPM, PROFILES, SUITES, Profile, Program
 from bootstrap.progress import Log, SetupFailed, complain, doing, done, say
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,6 +83,9 @@ class SetUp:
         problems = [problem for program in self.programs if (problem := self.provide(program))]
         if problems:
             raise SetupFailed("\n".join([messages.missing(problems), *self.advice]))
+        npm = self.found(NPM)
+        if self.profile.wasm and npm is not None:
+            self.needs.update(map(str, wasm.install(ROOT / ".tools", npm.path, self.log)))
         stamps.write(ROOT, (self.name, *self.profile.includes), self.needs)
         if self.installed:
             enabled = [service for service in self.services if machine.enabled_at_boot(service)]

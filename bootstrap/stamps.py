@@ -15,7 +15,9 @@ from bootstrap.files import write_whole
 
 def key(root: Path) -> str:
     digest = hashlib.sha256(str(root).encode())
-    for file in [root / "pyproject.toml", *sorted((root / "bootstrap").glob("*.py"))]:
+    own = root / "bootstrap"
+    own_files = [*sorted(own.glob("*.py")), *sorted(own.glob("*/*.py")), *sorted(own.glob("*/*.json"))]
+    for file in [root / "pyproject.toml", *own_files]:
         digest.update(f"\0{file.name}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -297,7 +297,7 @@ class Pen:
             if epoch != config.epoch and not _is_there(path):
                 continue
             files = Folder(path)
-            if config.slow_write_ms:
+            if getattr(config, "slow_write_ms", 0):
                 files = self._slow(files)
             self.journal = Journal(files)
             lost_session = recover(self.journal)
@@ -382,7 +382,7 @@ class Pen:
                 recorder.fault(t_ms, part, None if fault == LOW else fault)
             if board.is_reading:
                 recorder.reading(t_ms, board.counts, board.strokes, board.contact_adc)
-            board.is_online = self.uplink.is_ready
+            board.is_online = self.uplink.is_online()
             board.is_open = journal.open_session != 0
             board.is_armed = not recorder.not_armed
             if recorder.written != written:

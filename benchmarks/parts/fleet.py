@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from needletrail_gateway.bench.tapes import Tape, read_tape
-from needletrail_gateway.core.registry import Registry, um
+from needletrail_gateway.core.registry.model import Registry, um
 from needletrail_gateway.shell.documents import read_registry
 from needletrail_protocol import messages, topics
 from needletrail_protocol.authentication import MacKey, external_data, seal

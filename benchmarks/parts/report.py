@@ -6,6 +6,7 @@ import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -43,3 +44,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def as_json(found: object) -> str:
     return json.dumps(found, indent=1)
+
+
+def read_json(text: str) -> dict[str, Any]:
+    """The object that another process printed; ValueError if it printed something else."""
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"no JSON object: {text[:80]!r}")
+    return found

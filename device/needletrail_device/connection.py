@@ -15,7 +15,7 @@ that a clinic's pens do not come back all at once.
 | a second lane that the broker has not accepted: try another | 2.5 s |
 | nothing comes at all: ask the broker (mqtt.PING_AFTER_MS) | 10 s |
 | TCP, TLS or MQTT do not get through, or nothing comes at all: the lane is dead | 25 s |
-| the gateway is silent: say it again (uplink.SILENCE_MS) | 1.5 s, or twice an answer's time |
+| the gateway is silent: ask again (uplink.SILENCE_MS) | 1.5 s, or twice an answer's time |
 
 So the pen is live again 3.1 s and what connecting takes after the network's return, at the latest, and
 answers may take 10 s. `supervise`, `feed` and `outbound` know no clock and no stream: `run` brings

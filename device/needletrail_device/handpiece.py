@@ -95,6 +95,7 @@ class Handpiece:
         self._event: "Any" = None
         self._timer: "Any" = None
         self._ready = 0  # readings since others had their turn
+        self._seen_strokes = 0
         self._fed_ms = self._second_ms = self._current_ms = self._turned_ms = 0
         self._is_alarm = False  # the timer saw a breach begin
         self._breach_ms = 0  # when a breach was last shown
@@ -108,8 +109,11 @@ class Handpiece:
     def clock(self) -> "tuple[int, int | None]":
         """(ms since power-on, UTC in ms or None), at one moment."""
         sampler = self._sampler
-        time_ns = self._time_ns()
-        t_ms = sampler.t_ms + self._ticks_diff(self._ticks_ms(), sampler.last)
+        last = None
+        while last != sampler.last:  # else a tick came in between
+            last = sampler.last
+            time_ns = self._time_ns()
+            t_ms = sampler.t_ms + self._ticks_diff(self._ticks_ms(), last)
         return t_ms, None if time_ns is None else time_ns // 1000000
 
     def start(self) -> None:
@@ -141,8 +145,6 @@ class Handpiece:
         while True:
             if self._ready < READINGS_A_TURN and ring.take():
                 self._ready += 1
-                if ring.strokes != self.strokes:
-                    self._turned_ms = ring.t_ms
                 self.t_ms = ring.t_ms
                 self.counts = ring.counts
                 self.strokes = ring.strokes
@@ -186,6 +188,9 @@ class Handpiece:
             self._is_alarm = False
             self._breach_ms = now_ms
             signals.show("breach", now_ms)
+        if self._sampler.strokes != self._seen_strokes:
+            self._seen_strokes = self._sampler.strokes
+            self._turned_ms = now_ms
         if parts.current is not None and now_ms - self._current_ms >= CURRENT_MS:
             self._current_ms = now_ms
             parts.current.opinion(now_ms, now_ms - self._turned_ms < TURNING_MS)

@@ -49,7 +49,8 @@ class Journal:
     `next_seq`: the number of the next record. `durable_seq`: all up to here are committed.
     `boot`, `session`: the highest number used. `open_session`: a session that has not been
     closed, or 0; `open_t_ms`: its last stored reading. The owner keeps these four up to date.
-    `free_bytes`: what segments to come may take, as far as `measure` was called.
+    `free_bytes`: what segments to come may take, as far as `measure` was called. `urgent`: (seq,
+    payload) of the newest record whose copy may go ahead of the others, or None.
 
     A new Journal knows nothing: recovery.recover reads what the folder holds.
     """
@@ -68,6 +69,7 @@ class Journal:
         self.version = 0  # of the saved state
         self.boot = self.session = self.open_session = self.open_t_ms = self.durable_seq = 0
         self.next_seq = 1
+        self.urgent: "tuple[int, bytes] | None" = None
         self.firsts = array("I", [])  # seq of each segment's first record, and so its name
         self.out_bytes = 0  # of the newest segment if its end is clean, or 0: begin another
         self._in: "Any" = None

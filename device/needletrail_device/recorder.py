@@ -12,6 +12,11 @@ board that reads its sensors in an interrupt has a Guard beside it. While the pe
 opens a session. A motor that works on skin all the same, on a board without interlock, does: what
 happened is never hidden.
 
+The calibration's first and last marks are the ring's stops. A ring that rests beyond one for a second,
+motor off, has a magnet that has moved: FAULT ("calibration", "drift"). It is never over before the
+next power-on, since a ring within its stops proves nothing. The pen may begin all the same, but the
+gateway calls no session compliant under it.
+
 If flash refuses a record, it and what follows wait here, in order, and are tried again each second.
 PENDING_MAX records and one batch may wait so; then readings and lesser records are left out, but a
 session's beginning, badge and end are not, and FAULT ("journal", "lost") stands where something is
@@ -20,7 +25,7 @@ Not here: the tables (session), the limit (limits), what may begin (arming), the
 """
 
 from needletrail_device import FIRMWARE, samples
-from needletrail_device.arming import Faults, Interlock, concern
+from needletrail_device.arming import SETTLED_MS, Faults, Interlock, concern
 from needletrail_device.contact import Contact
 from needletrail_device.session import FRESH, IDLE, MOTOR, POWER_OFF, REFUSED, WORK, WORKED, Session
 from needletrail_protocol import messages
@@ -62,6 +67,9 @@ class Recorder:
     ) -> None:
         self._calibration = config.calibration
         self._tolerance_um = config.reading_tolerance_um
+        # Twice the tolerance: a ring's play may take up one.
+        self._least_counts, self._most_counts = config.calibration.ends(2 * self._tolerance_um)
+        self._placed_ms = 0  # when the ring was last between its stops, or the motor moved
         self._journal = journal
         self._limits = limits
         self._show = show
@@ -146,6 +154,11 @@ class Recorder:
             self._close_if_idle(t_ms)
         is_contact = self._contact.step(t_ms, adc_counts)
         is_stroke = strokes > self._strokes
+        is_placed = self._least_counts <= counts <= self._most_counts
+        if is_placed or is_stroke or t_ms - self.t_ms > READING_HOLD_MS:
+            self._placed_ms = t_ms
+        elif t_ms - self._placed_ms >= SETTLED_MS:
+            self._faults.step(t_ms, "calibration", "drift")
         self.t_ms = t_ms
         self._look(t_ms)
         if not session.is_open() and session.is_motor_start(t_ms, is_stroke, is_contact):
@@ -295,7 +308,9 @@ class Recorder:
         depth_um = min(self._calibration.depth_um(meter.counts), _UM_MAX)
         session = self._journal.session
         fields = (session, limit_um, depth_um, self._limits.issued_utc_ms)
-        self._append(messages.LOCAL_BREACH, t_ms, fields)
+        payload = self._append(messages.LOCAL_BREACH, t_ms, fields)
+        if not self._pending:
+            self._journal.urgent = (self._journal.next_seq - 1, payload)
         self._tell("breach", ("session", session), ("limit_um", limit_um), ("depth_um", depth_um))
 
     def _recent_counts(self) -> "list[int]":
@@ -429,12 +444,17 @@ class Recorder:
             journal.open_t_ms = self._batch.last_ms()
             self._put(self._batch.take(journal.next_seq + len(self._pending), journal.session))
 
-    def _append(self, kind: int, t_ms: int, fields: "tuple[Any, ...]", is_needed: bool = False) -> None:
+    def _append(
+        self, kind: int, t_ms: int, fields: "tuple[Any, ...]", is_needed: bool = False
+    ) -> "bytes | None":
+        """The record, or None if there is no room for it."""
         if is_needed or len(self._pending) < PENDING_MAX:
             seq = self._journal.next_seq + len(self._pending)
-            self._put(messages.encode_record(kind, (seq, t_ms) + fields))
-        else:
-            self._lose()
+            payload = messages.encode_record(kind, (seq, t_ms) + fields)
+            self._put(payload)
+            return payload
+        self._lose()
+        return None
 
     def _lose(self, is_over: bool = False) -> None:
         """There is no room for what comes now; or there is again. Say so once, in its place."""

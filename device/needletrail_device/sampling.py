@@ -9,7 +9,9 @@ reader is the main task: `Ring.take`. Only the writer moves `_head`, only the re
 A tick at which the dial has no reading writes no place: what is not known becomes a hole. A full ring
 loses the newest readings, not the oldest, and counts them: a hole again, which the gateway sees. A tick
 that comes late says so: a reading bears the time at which its sensors were asked, not the time at which
-they should have been. docs/explanation/sampling.md says what may hold a tick up, on which board.
+they should have been. Ticks that were queued meanwhile come all at once then (ESP32); one that follows
+within a quarter of a period reads nothing, for it would say the same again, or at the same millisecond.
+docs/explanation/sampling.md says what may hold a tick up, on which board.
 
 Times are milliseconds since power-on. They stay below 2**30, beyond which a 32-bit MicroPython
 would have to allocate: a board restarts an idle pen long before.
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 RING_READINGS = 256  # five seconds at 50 Hz
+LEAST_MS = 10  # half a period; eight queued strokes in it are still less than one a millisecond
 
 
 class Ring:
@@ -100,7 +103,8 @@ class Sampler:
         self._ticks_diff = ticks_diff
         self.last = ticks_ms()  # when the last tick was, by the port's clock
         self.guard = guard
-        self.t_ms = 0  # of the last tick
+        self.t_ms = self.strokes = 0  # of the last tick, whether it gave a reading or not
+        self.least_ms = LEAST_MS
         self.longest_ms = 0  # between two ticks so far: a board measures its own timer
 
     def tick(self, _timer: "Any" = None) -> None:
@@ -108,13 +112,16 @@ class Sampler:
         now = self._ticks_ms()
         since_ms = self._ticks_diff(now, self.last)
         t_ms = self.t_ms + since_ms
-        if self.t_ms and since_ms > self.longest_ms:
-            self.longest_ms = since_ms
+        if self.t_ms:
+            if since_ms < self.least_ms:
+                return
+            self.longest_ms = max(self.longest_ms, since_ms)
         self.last = now
         counts = self._dial()
         strokes = self._strokes(t_ms)
         contact_adc = self._skin(t_ms)
         self.t_ms = t_ms
+        self.strokes = strokes
         if counts < 0 or strokes < 0 or contact_adc < 0:
             return
         self._ring.put(t_ms, counts, strokes, contact_adc)

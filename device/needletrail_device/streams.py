@@ -5,11 +5,11 @@ nothing else is trusted. The broker's certificate must be signed by it, bear the
 as the pen knows it, and be in date. If not, there is no stream: never one without TLS instead. On
 MicroPython the first bytes written begin the handshake, so that is where what is wrong is said: as a
 ValueError in words, or as an OSError with the negative number of Mbed TLS (-29184: no TLS there).
-Whoever waits too long cancels; nothing here holds up the other tasks but looking up a host's name,
-which in MicroPython is a call that blocks. An address as `host` needs none.
+Whoever waits too long cancels. Nothing here holds up the other tasks but looking up a host's name,
+which in MicroPython is a call that blocks; an address as `host` needs none.
 
-Dates need a clock. MicroPython's TLS checks them on every port from 1.23 on; a pen whose clock is not
-set stands in 2000 or 2021, and refuses a certificate "from the future". The owner sets the clock first.
+Dates need a clock: MicroPython 1.25 checks them. A pen whose clock was not set stands in the year 2000
+or 2021, and refuses a certificate that is "not yet valid". The owner sets the clock first.
 """
 
 # ruff: noqa: PLC0415

@@ -1,11 +1,15 @@
 """The uplink: records go up in order, and are let go only when the gateway has committed them.
 
 Strategy: go-back-n over MQTT. On each connection the uplink subscribes, says `hello`, and waits for
-the gateway's `ack`, which tells where to go on. Then up to WINDOW records are under way beyond the
-last acknowledged one. An acknowledgement that does not advance while records are under way, or
-silence, sends the window again from its beginning; repeated silence waits longer, and after the
-second one asks by another `hello`. How long silence is depends on how long answers have taken: slow
-is not lost. Nothing but a verified `ack` frees a record.
+the gateway's `grant`, by which it has heard the hello, and for its `ack`, which tells where to go on.
+Then up to WINDOW records are under way beyond the last acknowledged one. Silence asks by another
+`hello`, ever more slowly, and repeats no record: within a connection all comes in order, so what the
+gateway says next tells whether anything was lost. Only if it still stands where it stood, the window
+is sent again. How long silence is depends on how long answers have taken: slow is not lost. Nothing
+but a verified `ack` frees a record.
+
+A breach need not wait behind a backlog: a copy of its record goes ahead of it, as `urgent`, and the
+record itself follows in its turn.
 
 If a record is damaged in flash, what is before it is sent first; a new `hello` with the next readable
 record as `oldest_seq` then tells the gateway about the gap.
@@ -29,7 +33,8 @@ WINDOW = 16
 UNACKNOWLEDGED_MAX = 64  # publishes that the broker has not even received
 SILENCE_MS = 1500  # or twice what an answer took, if that is more
 SILENCE_MAX_MS = 8000
-ANSWER_MAX_MS = 12_000  # an answer that took longer was not the network's delay
+ANSWER_MAX_MS = 12_000  # if an answer took longer, the network was not why
+ACKS_ALONE = 5  # a gateway that can not make a grant takes records all the same
 ALERTS_REMEMBERED = 32
 
 
@@ -44,7 +49,8 @@ class Uplink:
     config_crc: CRC-32 of pen.json's bytes. clock: gives (ms since boot, UTC in ms), each or None.
 
     `is_ready`: the gateway has answered this connection's hello. `is_grant_heard`: it has sent a
-    grant on this connection, newer or not. `connection` counts attempts since boot.
+    grant on this connection, newer or not; it does for each hello. `connection` counts attempts
+    since boot.
     """
 
     def __init__(
@@ -78,8 +84,10 @@ class Uplink:
         self._alerts: "list[tuple[int, str]]" = []
         self._sent_high = maybe_sent_seq  # no ack above this can be true
         self._connection_high = 0  # the highest record sent on this connection
+        self._urged_seq = 0  # the record of which a copy went ahead on this connection
         self._repeats = 0  # what was sent again, whose answers do not advance
-        self.is_ready = self.is_grant_heard = self._is_told_ready = False
+        self._acks = 0  # heard before records could be sent
+        self.is_ready = self.is_grant_heard = False
         self.connection = 0
         self.refused = 0
         self.acked_seq = 0  # where the gateway stands, by its answer on this connection
@@ -115,8 +123,9 @@ class Uplink:
     def begin(self, client: "Any", now_ms: int) -> None:
         """The broker has accepted this client: the conversation goes on with it."""
         self._client = client
-        self.is_ready = self.is_grant_heard = self._is_told_ready = False
-        self._connection_high = self._repeats = self._silences = self._timed_seq = 0
+        self.is_ready = self.is_grant_heard = False
+        self._connection_high = self._repeats = self._silences = 0
+        self._timed_seq = self._urged_seq = self._acks = 0
         self._tell("connected")
         client.subscribe([self._prefix + channel for channel in topics.DOWNWARD])
         self._say_hello(self._journal.oldest_seq(), now_ms)
@@ -146,14 +155,18 @@ class Uplink:
         if client is None:
             return b""
         self._listen_to_silence(now_ms)
-        if (
-            self.is_ready
-            and self._next_seq < self._journal.next_seq
-            and self._next_seq <= self.acked_seq + WINDOW
-            and len(client.awaited) < UNACKNOWLEDGED_MAX
-        ):
-            self._send_next(now_ms)
+        if self.is_ready and len(client.awaited) < UNACKNOWLEDGED_MAX:
+            urgent = self._journal.urgent
+            if urgent is not None and urgent[0] > max(self._next_seq, self._urged_seq):
+                self._urged_seq = urgent[0]
+                self._publish(topics.URGENT, urgent[1])
+            elif self._next_seq < self._journal.next_seq and self._next_seq <= self.acked_seq + WINDOW:
+                self._send_next(now_ms)
         return client.outbound(now_ms)
+
+    def is_online(self) -> bool:
+        """True if the gateway answers, as far as it was asked."""
+        return self.is_ready and self._silences < 2
 
     def is_all_committed(self) -> bool:
         """True if the gateway has acknowledged every record of the journal."""
@@ -172,13 +185,12 @@ class Uplink:
 
     def _say_hello(self, oldest_seq: int, now_ms: int) -> None:
         journal = self._journal
-        self.is_ready = False
         self._progress_ms = now_ms
         self._repeats += 1
         self._repeat_ms = now_ms
-        if self._timed_seq >= 0:
-            self._timed_seq = -1
-            self._timed_ms = now_ms
+        if self._acks and not self.is_ready:
+            self._timed_seq = 0  # nobody has heard the ones before
+        self._time(-1, now_ms)
         t_ms, utc_ms = self._clock() if self._clock else (None, None)
         fields = (
             oldest_seq,
@@ -207,12 +219,10 @@ class Uplink:
             else:
                 self._connection_high = seq
                 self._sent_high = max(self._sent_high, seq)
-                if not self._timed_seq:
-                    self._timed_seq = seq
-                    self._timed_ms = now_ms
+                self._time(seq, now_ms)
             self._next_seq = seq + 1
             self._publish(topics.RECORD, found[1])
-        elif self.acked_seq == seq - 1 and now_ms - self._gap_ms >= SILENCE_MS:
+        elif self.acked_seq == seq - 1 and now_ms - self._gap_ms >= self._patience_ms:
             readable_seq = journal.next_seq if found is None else found[0]
             self._gap_ms = now_ms
             self._sent_high = max(self._sent_high, readable_seq - 1)
@@ -222,14 +232,15 @@ class Uplink:
         if self.is_ready and self._next_seq == self.acked_seq + 1:
             return  # nothing is under way
         longest_ms = max(self._patience_ms, SILENCE_MAX_MS)
-        if now_ms - self._progress_ms < min(self._patience_ms << min(self._silences, 3), longest_ms):
-            return
-        self._silences += 1
-        if self.is_ready and self._silences == 1:
-            self._progress_ms = now_ms
-            self._next_seq = self.acked_seq + 1
-        else:
+        if now_ms - self._progress_ms >= min(self._patience_ms << min(self._silences, 3), longest_ms):
+            self._silences += 1
             self._say_hello(self._journal.oldest_seq(), now_ms)
+
+    def _time(self, seq: int, now_ms: int) -> None:
+        """Measure how long the answer to this takes, if nothing is being measured."""
+        if not self._timed_seq:
+            self._timed_seq = seq
+            self._timed_ms = now_ms
 
     # ---- down ----
 
@@ -239,9 +250,10 @@ class Uplink:
                 payload = unseal(self._key, self._external[topics.ACK], message)
                 self._hear_ack(conversation.decode_ack(payload).seq, now_ms)
             elif topic == self._prefix + topics.GRANT:
+                self.is_grant_heard = True  # a grant that can not be used is an answer all the same
+                self._begin_records(now_ms)
                 if self._limits.offer(message):
                     self._on_grant()
-                self.is_grant_heard = True
             elif topic == self._prefix + topics.ALERT:
                 payload = unseal(self._key, self._make_external(topics.ALERT), message)
                 self._hear_alert(conversation.decode_alert(payload))
@@ -258,29 +270,49 @@ class Uplink:
                 self._tell("ack_beyond_journal", ("seq", seq), ("next", self._journal.next_seq))
             return
         self._journal.acknowledge(seq)
-        if self._timed_seq and (self._timed_seq < 0 or seq >= self._timed_seq):
-            self._patience_ms = max(2 * min(now_ms - self._timed_ms, ANSWER_MAX_MS), SILENCE_MS)
-            self._timed_seq = 0
         if not self.is_ready:
-            self.is_ready = True
             self.acked_seq = seq
             self._next_seq = seq + 1
-            self._repeats -= 1  # this was the answer to one hello
-            self._progress_ms = now_ms
-            if not self._is_told_ready:
-                self._is_told_ready = True
-                self._tell("ready")
-        elif seq > self.acked_seq:
+            self._acks += 1
+            self._silences = 0  # the gateway is there; if it has not heard the hello: soon again
+            self._begin_records(now_ms)
+            return
+        if self._timed_seq and seq >= self._timed_seq:
+            self._measure(now_ms)
+        if seq > self.acked_seq:
             self.acked_seq = seq
             self._next_seq = max(self._next_seq, seq + 1)
             self._progress_ms = now_ms
             self._silences = 0
+        elif self._silences:  # the answer to what was asked, and all that went before it is lost
+            self._go_back(seq, now_ms)
         elif seq == self.acked_seq and self._next_seq > seq + 1:
             if self._repeats and now_ms - self._repeat_ms < self._patience_ms:
                 self._repeats -= 1  # the answer to something that was sent twice
             elif now_ms - self._go_back_ms >= self._patience_ms // 2:
-                self._go_back_ms = now_ms
-                self._next_seq = seq + 1
+                self._go_back(seq, now_ms)
+
+    def _begin_records(self, now_ms: int) -> None:
+        """Records may be sent when the hello was answered, by ack and grant; or by acks alone."""
+        is_answered = self._acks and self.is_grant_heard or self._acks == ACKS_ALONE
+        if is_answered and not self.is_ready:
+            self.is_ready = True
+            self._measure(now_ms)
+            self._repeats -= 1  # this was the answer to one hello
+            self._silences = 0
+            self._progress_ms = now_ms
+            self._tell("ready")
+
+    def _measure(self, now_ms: int) -> None:
+        self._patience_ms = max(2 * min(now_ms - self._timed_ms, ANSWER_MAX_MS), SILENCE_MS)
+        self._timed_seq = 0
+
+    def _go_back(self, seq: int, now_ms: int) -> None:
+        """What was sent after `seq` is lost: send it again."""
+        self.acked_seq = seq
+        self._next_seq = seq + 1
+        self._silences = self._timed_seq = self._urged_seq = 0
+        self._go_back_ms = self._progress_ms = now_ms
 
     def _hear_alert(self, alert: "Any") -> None:
         name = (alert.session, alert.code)

@@ -22,7 +22,13 @@ from needletrail_gateway.bench.pens import PenError
 from needletrail_gateway.bench.programs import MissingProgramError
 from needletrail_gateway.bench.recorder import ScriptError
 from needletrail_gateway.bench.tapes import TapeError
-from needletrail_gateway.shell.documents import DocumentError, keys_of, read_policy, read_registry
+from needletrail_gateway.desk.ledger_commands import ledger_app
+from needletrail_gateway.desk.policy_commands import policy_app
+from needletrail_gateway.desk.registry_commands import registry_app
+from needletrail_gateway.desk.rejudge_commands import rejudge
+from needletrail_gateway.desk.stock_commands import stock_app
+from needletrail_gateway.desk.treatment_commands import explain, treatment_app
+from needletrail_gateway.shell.documents import DocumentError, read_policy, read_registry
 from needletrail_gateway.shell.ledger import Ledger, LedgerError
 from needletrail_gateway.workshop import commands as workshop
 
@@ -35,8 +41,26 @@ app = typer.Typer(
     help="Logs what microneedling pens really did, and whether it was permitted.",
     epilog="Begin with: needletrail demo",
 )
-registry_app = typer.Typer(no_args_is_help=True, help="Who works here, with which pens and cartridges.")
 app.add_typer(registry_app, name="registry")
+app.add_typer(treatment_app, name="treatment")
+app.add_typer(stock_app, name="stock")
+app.command(
+    "explain",
+    short_help="Why a verdict is what it is.",
+    help="Explain a session's verdict: every reason with its rule and citation, the limits and which "
+    "one bound, what was done and for how long, and what could not be decided.",
+    epilog="Example: needletrail explain pen-01-1-7 --config gateway.toml",
+)(explain)
+app.command(
+    "rejudge",
+    short_help="What verdicts would be under another policy.",
+    help="Judge a period again under another policy pack or registry, and say what would change: "
+    "verdicts, reasons, alerts, by practitioner and session by session, with the cause. Nothing is "
+    "overwritten.",
+    epilog="Example: needletrail rejudge --policy us-ca --from 2026-01-01 --config gateway.toml",
+)(rejudge)
+app.add_typer(policy_app, name="policy")
+app.add_typer(ledger_app, name="ledger")
 app.add_typer(workshop.pen_app, name="pen")
 
 _EXIT_FAILED = 1
@@ -154,6 +178,7 @@ def play(
 )
 def gateway(config: ConfigOption) -> None:
     """The gateway, until SIGTERM or Ctrl-C."""
+    from needletrail_gateway.shell.checkpoints import Notary
     from needletrail_gateway.shell.influx import InfluxWriter
     from needletrail_gateway.shell.intake import Intake
     from needletrail_gateway.shell.service import Service
@@ -166,7 +191,10 @@ def gateway(config: ConfigOption) -> None:
     influx = None
     if settings.influx is not None:
         influx = InfluxWriter(ledger, intake.rules, settings.influx)
-    service = Service(intake, ledger, settings.mqtt, _now_utc_ms, influx)
+    notary = None
+    if settings.checkpoint is not None:
+        notary = Notary(ledger, settings.checkpoint, _now_utc_ms)
+    service = Service(intake, ledger, settings.mqtt, _now_utc_ms, influx, notary)
 
     def stop(_number: int, _frame: Any) -> None:
         service.stop()
@@ -183,62 +211,6 @@ def gateway(config: ConfigOption) -> None:
         ) from error
     finally:
         ledger.close()
-
-
-@registry_app.command(
-    "import",
-    short_help="Check a registry file and put it into the ledger.",
-    help="Check a registry file and put it into the ledger. A file with an error changes nothing. A "
-    "running gateway takes the new registry up within a second.",
-    epilog="Example: needletrail registry import clinic.toml --config gateway.toml",
-)
-def import_registry(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A registry in TOML.")],
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="The gateway's settings, for its ledger."),
-    ] = None,
-    ledger: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The ledger itself, instead of --config.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check first, then write: a file with an error changes nothing."""
-    from needletrail_gateway.shell.settings import read_settings
-
-    if (config is None) == (ledger is None):
-        raise DocumentError("give the ledger: either --config FILE or --ledger FILE")
-    folder = None
-    location: str | Path
-    if config is not None:
-        settings = read_settings(config)
-        location, folder = settings.ledger.location, settings.policy.folder
-    else:
-        assert ledger is not None
-        location = ledger
-    document = read_registry(file)
-    read_policy(document.clinic.policy, folder)
-    opened = Ledger.open(location)
-    try:
-        entry_id = opened.import_registry(document, keys_of(document), _now_utc_ms())
-    finally:
-        opened.close()
-    counts = {
-        "clinic": document.clinic.id,
-        "entry": entry_id,
-        "practitioners": len(document.practitioner),
-        "pens": len(document.pen),
-        "cartridge_products": len(document.cartridge_product),
-        "cartridge_lots": len(document.cartridge_lot),
-    }
-    if as_json:
-        print(json.dumps(counts))
-    else:
-        print(
-            f"Registry of {document.clinic.name} is in the ledger (entry {entry_id}): "
-            f"{counts['practitioners']} practitioners, {counts['pens']} pens, "
-            f"{counts['cartridge_products']} cartridge products, {counts['cartridge_lots']} lots."
-        )
 
 
 def _configure_log() -> None:

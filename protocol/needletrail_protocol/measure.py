@@ -61,6 +61,14 @@ class Calibration:
                 high = middle - 1
         return low
 
+    def ends(self, spare_um: int) -> tuple[int, int]:
+        """The readings of the first and of the last pair, each so much further out."""
+        points = self._points
+        outer = []
+        for inner, end in ((points[1], points[0]), (points[-2], points[-1])):
+            outer.append(end[0] + spare_um * (end[0] - inner[0]) // abs(end[1] - inner[1]))
+        return outer[0], outer[1]
+
 
 def median_of_five(a: int, b: int, c: int, d: int, e: int) -> int:
     """The third smallest of five integers. Allocates nothing."""

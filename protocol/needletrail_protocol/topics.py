@@ -12,12 +12,13 @@ ROOT = "needletrail"
 
 HELLO = "hello"  # pen to gateway: I am here, and this is what I hold
 RECORD = "record"  # pen to gateway: one record of the journal
+URGENT = "urgent"  # pen to gateway: a copy of a record that is to come later
 WILL = "will"  # pen to gateway, sent by the broker: that connection is gone
 ACK = "ack"  # gateway to pen: committed up to here
 GRANT = "grant"  # gateway to pen: who may go how deep
 ALERT = "alert"  # gateway to pen: tell the practitioner now
 
-UPWARD = (HELLO, RECORD, WILL)
+UPWARD = (HELLO, RECORD, URGENT, WILL)
 DOWNWARD = (ACK, GRANT, ALERT)
 CHANNELS = UPWARD + DOWNWARD
 

@@ -271,8 +271,10 @@ def plain(item):
     return [plain(part) for part in item] if isinstance(item, (list, tuple)) else item
 
 
-def valid(describes, name, fields, extra=(), readings=None, epoch=1, pen=PEN, clinic="bench"):
-    topic = topic_of(channel_of(name), pen, clinic)
+def valid(
+    describes, name, fields, extra=(), readings=None, epoch=1, pen=PEN, clinic="bench", channel=None
+):
+    topic = topic_of(channel or channel_of(name), pen, clinic)
     payload = payload_of(name, [*fields, *extra])
     message = by_pycose(topic, payload, pen, epoch)
     protected = cbor2.dumps({1: 5, 4: kid_of(epoch)})
@@ -371,6 +373,12 @@ def valid_vectors():
         ),
         "local-breach-no-grant": valid(
             "the pen's own check, without a grant", "local-breach", [8, 3000, 1, 0, 720, None]
+        ),
+        "urgent": valid(
+            "the copy of a breach's record, ahead of its turn",
+            "local-breach",
+            [14_420, 3000, 1, 500, 720, UTC],
+            channel="urgent",
         ),
         "grant-taken": valid("a newer grant during session 1", "grant-taken", [8, 3000, 1, UTC]),
         "fault": valid("the dial's magnet is gone", "fault", [8, 3000, "dial", "no magnet", 0]),
@@ -753,6 +761,10 @@ def invalid_macs():
         "topic-other-channel": (
             "sealed for the pen's ack topic",
             by_pycose(topic_of("ack"), CLOSE_PAYLOAD),
+        ),
+        "record-urgent": (
+            "the urgent copy of a record, as that record",
+            by_pycose(topic_of("urgent"), CLOSE_PAYLOAD),
         ),
         "topic-other-clinic": (
             "sealed for another clinic",

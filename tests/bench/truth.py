@@ -117,7 +117,11 @@ def reasons(truth: Truth, registry: Registry, ledger: Ledger) -> set[str]:
         found.add("DEPTH_EXCEEDED")
         if lacks_supervision(script, registry):
             found.add("SUPERVISION_MISSING")
-    if not limit.inclusive and is_near(truth.peak_um, limit.um, registry, script.pen):
+    elif (
+        not limit.inclusive
+        and truth.peak_um is not None
+        and truth.peak_um >= limit.um - tolerance_um(registry, script.pen)
+    ):
         found.add("DEPTH_AT_LIMIT")
     person = entry(registry, "practitioner", id=script.badge or "")
     if person is None:

@@ -20,6 +20,17 @@ KEYS = {
         "ratio",
         "gateway_cpu_share",
     },
+    "pen": {
+        "goal_peak_bytes",
+        "modules_bytes",
+        "peak_bytes",
+        "least_heap_kb",
+        "bytes_a_sample",
+        "rounds",
+        "us_a_sample",
+        "ratio",
+    },
+    "sampling": {"goal_ms", "seconds", "rounds", "median", "samples", "late", "bare_late"},
     "wire": {"goal", "forms"},
 }
 

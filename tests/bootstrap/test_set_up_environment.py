@@ -21,6 +21,14 @@ def test_the_projects_own_group_can_be_read() -> None:
     assert any(requirement.startswith("pytest") for requirement in requirements)
 
 
+def test_each_ports_stubs_are_a_group_of_their_own() -> None:
+    groups = {"dev": ["a"], "stubs-one": ["b==1", {"include-group": "dev"}], "stubs-two": ["c==2"]}
+    found = environment.stubs({"dependency-groups": groups})
+    assert found == {"one": ["b==1", "a"], "two": ["c==2"]}
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        assert sorted(environment.stubs(tomllib.load(file))) == ["esp32", "rp2"]
+
+
 @pytest.mark.parametrize(
     ("made_at", "here"),
     [("{venv}", True), ("/elsewhere/.venv", False), ("--clear {venv}", True)],

@@ -26,8 +26,12 @@ def test_a_stamp_counts_for_each_profile_it_was_written_for(root: Path) -> None:
     assert not stamps.is_fresh(root, "check")
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "bootstrap/needs.py", "bootstrap/new.py"])
+@pytest.mark.parametrize(
+    "name",
+    ["pyproject.toml", "bootstrap/needs.py", "bootstrap/new.py", "bootstrap/wasm/package-lock.json"],
+)
 def test_a_change_in_what_decides_the_outcome_sets_up_again(root: Path, name: str) -> None:
+    (root / name).parent.mkdir(exist_ok=True)
     (root / name).write_text("changed\n")
     assert not stamps.is_fresh(root, "test")
 

@@ -69,6 +69,7 @@ def test_what_includes_a_profile_has_all_of_it() -> None:
             assert set(included.programs) <= set(profile.programs)
             assert profile.micropython >= included.micropython
             assert profile.development >= included.development
+            assert profile.wasm >= included.wasm
 
 
 def test_each_family_can_unpack_the_same_programs() -> None:

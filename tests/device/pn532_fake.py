@@ -445,8 +445,11 @@ class I2cBus:
             buffer[1 : 1 + len(frame)] = frame
 
 
+_REVERSED = bytes(sum(0x80 >> bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
+
+
 def reversed_bits(byte):
-    return sum(0x80 >> bit for bit in range(8) if byte >> bit & 1)
+    return _REVERSED[byte]
 
 
 class SpiBus:

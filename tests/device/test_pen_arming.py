@@ -2,6 +2,7 @@
 
 import gc
 
+from chip_fakes import allocated_bytes
 from limit_fakes import AIR, CONTACT, RESERVE_BYTES, Pen, Strict
 from pen_fakes import BADGE_1, BADGE_2, CARTRIDGE_1, CARTRIDGE_2, MemoryFolder, grant_message
 
@@ -413,6 +414,82 @@ def test_a_grant_that_flash_refused_is_told():
     pen.run(60)
     assert faults(pen) == [("grant", "write", 0)]
     assert pen.limits.issued_utc_ms == 1000
+
+
+def drift_of(pen):
+    return [record for record in pen.of(F) if record.part == "calibration"]
+
+
+def test_a_ring_that_rests_beyond_its_stops_has_moved():
+    least, most = 340, 1460  # 400 and 1400, and twice the tolerance of 30 um further out
+    for counts in (least, most):
+        pen = Pen(grant_message())
+        pen.run(200, counts=counts)
+        assert drift_of(pen) == [], "at the stop, as far as its play and the tolerance go"
+    for counts in (least - 1, most + 1):
+        pen = Pen(grant_message())
+        pen.run(50, counts=500)
+        pen.run(49, counts=counts)
+        assert drift_of(pen) == [], "not yet a second"
+        pen.run(1, counts=counts)
+        (drift,) = drift_of(pen)
+        assert (drift.fault, drift.is_over, drift.t_ms) == ("drift", 0, 99 * 20)
+        assert pen.shown == ["fault"]
+        pen.run(200, counts=500)
+        pen.run(200, counts=counts)
+        assert len(drift_of(pen)) == 1, "within its stops it proves nothing; and it is told once"
+        assert pen.recorder.not_armed == ""
+        pen.run(5, event="cartridge", tag=CARTRIDGE_1)
+        assert len(pen.of(O)) == 1
+
+
+def test_spikes_strokes_and_holes_are_no_drift():
+    pen = Pen()
+    for _ in range(20):
+        pen.run(49, counts=300)
+        pen.run(1, counts=500)
+    for _ in range(20):  # the motor shakes the ring, or what holds it
+        pen.run(30, counts=300)
+        pen.run(1, counts=300, motor=True)
+    pen.run(1, counts=500)
+    for _ in range(20):
+        pen.run(10, counts=300)
+        pen.t_ms += 900
+    assert drift_of(pen) == []
+
+
+def test_drift_in_a_session_stands_where_it_was_seen():
+    pen = Pen(grant_message())
+    pen.run(5, event="cartridge", tag=CARTRIDGE_1)
+    work(pen, 100, 420)
+    pen.run(52, counts=1600)
+    pen.run(1, event="removed")
+    kinds = pen.kinds()
+    assert kinds.count(F) == 1 and kinds.index(O) < kinds.index(F) < kinds.index(C)
+
+
+def test_parts_that_are_well_cost_no_memory_and_neither_does_a_standing_fault():
+    parts = ("dial", "strokes", "skin", "current", "tags", "battery")
+    pen = Pen(grant_message())
+    pen.recorder.boot(None, "virtual")
+    pen.recorder.fault(0, "skin", "stuck")
+    pen.recorder.fault(0, "tags", "bus")
+    for part in parts:
+        pen.recorder.fault(0, part, None)
+    for t_ms in range(0, 3000, 20):
+        pen.recorder.fault(t_ms, "tags", "bus")
+        for part in ("dial", "strokes", "skin", "current", "battery"):
+            pen.recorder.fault(t_ms, part, None)
+    assert faults(pen) == [("skin", "stuck", 0), ("tags", "bus", 0), ("skin", "stuck", 1)]
+    fault = pen.recorder.fault
+
+    def turn():
+        for part in parts:
+            fault(3000, part, "bus" if part == "tags" else None)
+
+    turn()
+    assert allocated_bytes(turn) == 0
+    assert len(pen.of(F)) == 3
 
 
 # ---- flash refuses ----

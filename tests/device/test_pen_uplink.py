@@ -17,11 +17,14 @@ from pen_fakes import (
 )
 
 from needletrail_device import mqtt, uplink
+from needletrail_device.envelope import Sealer
 from needletrail_device.journal import Journal
 from needletrail_device.limits import Limits
 from needletrail_device.uplink import Uplink
-from needletrail_protocol import authentication, conversation, topics
+from needletrail_protocol import authentication, conversation, messages, topics
 from needletrail_protocol.readings import decode_record
+
+W = uplink.WINDOW
 
 
 class Identity:
@@ -141,12 +144,22 @@ class Bench:
     def ack(self, seq):
         self.say(topics.ACK, conversation.encode_ack(seq, 1))
 
+    def grant(self, issued=1):
+        topic = topics.build(CLINIC, PEN, topics.GRANT)
+        self.uplink.feed(publish(topic, grant_message(issued=issued)), self.now_ms)
+
+    def answer(self, seq):
+        """As the gateway answers a hello: a grant at once, and after the commit an ack."""
+        self.grant()
+        self.ack(seq)
+
 
 def ready(records, acked=0, **rest):
     bench = Bench(records, **rest)
     bench.connect()
     assert bench.seqs() == ["hello"]
-    bench.ack(acked)
+    bench.answer(acked)
+    assert bench.uplink.is_ready
     return bench
 
 
@@ -157,11 +170,13 @@ def test_hello_comes_first_and_records_wait_for_its_answer():
     assert channel == topics.HELLO
     assert (hello.oldest_seq, hello.next_seq, hello.boot) == (1, 4, 1)
     assert hello.grant_utc_ms is None
+    assert (hello.config, hello.connection) == (0xFEDCBA98, 1)
+    assert (hello.t_ms, hello.utc_ms) == (bench.now_ms, None)
     for name in (topics.ACK, topics.GRANT, topics.ALERT):
         assert topics.build(CLINIC, PEN, name).encode() in bench.subscription
     assert bench.seqs() == []
     assert bench.told == ["connected"]
-    bench.ack(0)
+    bench.answer(0)
     assert bench.told == ["connected", "ready"]
     assert bench.seqs() == [1, 2, 3]
     assert not bench.uplink.is_all_committed()
@@ -172,13 +187,13 @@ def test_hello_comes_first_and_records_wait_for_its_answer():
 
 
 def test_no_more_than_the_window_is_under_way():
-    bench = ready(40)
-    assert bench.seqs() == list(range(1, 17))
+    bench = ready(2 * W)
+    assert bench.seqs() == list(range(1, W + 1))
     assert bench.seqs() == []
     bench.ack(1)
-    assert bench.seqs() == [17]
+    assert bench.seqs() == [W + 1]
     bench.ack(10)
-    assert bench.seqs() == list(range(18, 27))
+    assert bench.seqs() == list(range(W + 2, W + 11))
 
 
 def test_only_an_ack_frees_a_record():
@@ -189,25 +204,115 @@ def test_only_an_ack_frees_a_record():
     assert bench.journal.durable_seq == 2
 
 
-def test_silence_sends_the_window_again_and_then_asks():
+def test_silence_asks_and_repeats_nothing_until_there_is_an_answer():
     bench = ready(3)
     assert bench.seqs() == [1, 2, 3]
     bench.now_ms += uplink.SILENCE_MS - 1
     assert bench.seqs() == []
     bench.now_ms += 1
-    assert bench.seqs() == [1, 2, 3]
-    bench.now_ms += uplink.SILENCE_MS
-    assert bench.seqs() == []
-    bench.now_ms += uplink.SILENCE_MS
     assert bench.seqs() == ["hello"]
-    bench.ack(1)
-    assert bench.seqs() == [2, 3]
-    bench.ack(3)
-    bench.now_ms += 5
+    assert bench.uplink.is_online()
+    bench.now_ms += 2 * uplink.SILENCE_MS
+    assert bench.seqs() == ["hello"]
+    assert bench.uplink.is_ready and not bench.uplink.is_online()
+    bench.answer(3)
+    assert bench.uplink.is_online()
+    assert bench.seqs() == [], "they had all arrived"
+    bench.now_ms += 5 * uplink.SILENCE_MS
     bench.write(1)
     assert bench.seqs() == [4], "silence is counted from when something is under way"
+    bench.now_ms += 6 * uplink.SILENCE_MS - 1
+    assert bench.seqs() == [], "the last answer took three times as long as silence is short"
+    bench.now_ms += 1
+    assert bench.seqs() == ["hello"]
+    assert bench.told.count("ready") == 1
+
+
+def test_what_the_gateway_has_not_heard_is_sent_again_as_soon_as_it_says_so():
+    for answered in (0, 2):
+        bench = ready(3)
+        bench.seqs()
+        bench.now_ms += uplink.SILENCE_MS
+        assert bench.seqs() == ["hello"]
+        bench.answer(answered)
+        if answered:  # it goes on: what is still missing may be under way
+            assert bench.seqs() == []
+            bench.now_ms += 2 * uplink.SILENCE_MS
+            assert bench.seqs() == ["hello"]
+            bench.answer(answered)
+        assert bench.seqs() == list(range(answered + 1, 4))
+        bench.ack(3)
+        assert bench.uplink.is_all_committed()
+
+
+def test_new_records_are_sent_while_an_answer_is_awaited():
+    bench = ready(3)
+    bench.seqs()
     bench.now_ms += uplink.SILENCE_MS
+    assert bench.seqs() == ["hello"]
+    bench.write(1)
     assert bench.seqs() == [4]
+    bench.answer(4)
+    assert bench.uplink.is_all_committed() and bench.seqs() == []
+
+
+def test_a_gateway_that_lost_the_newest_of_its_ledger_gets_it_again():
+    bench = ready(6)
+    bench.seqs()
+    bench.ack(4)
+    bench.now_ms += uplink.SILENCE_MS
+    assert bench.seqs() == ["hello"]
+    bench.answer(2)
+    assert bench.seqs() == [3, 4, 5, 6]
+    assert bench.journal.durable_seq == 4
+
+
+def test_a_gateway_that_was_away_at_the_hello_hears_it_before_any_record():
+    bench = Bench(3)
+    bench.connect()
+    assert bench.seqs() == ["hello"]
+    bench.now_ms += 20_000  # one hello after another is lost
+    assert bench.seqs() == ["hello"]
+    bench.now_ms += 100
+    bench.ack(0)  # what a gateway says to all when it is back; it has not heard this connection's hello
+    assert bench.seqs() == [] and bench.told == ["connected"] and not bench.uplink.is_ready
+    bench.now_ms += uplink.SILENCE_MS
+    assert bench.seqs() == ["hello"], "and not ever more slowly: somebody is there"
+    bench.answer(0)
+    assert bench.told == ["connected", "ready"]
+    assert bench.seqs() == [1, 2, 3]
+    bench.now_ms += uplink.SILENCE_MS
+    assert bench.seqs() == ["hello"], "nor did the time when it was away make the pen patient"
+
+
+def test_an_ack_before_the_grant_is_as_good():
+    bench = Bench(3, 1)
+    bench.connect()
+    bench.seqs()
+    bench.ack(1)
+    assert bench.seqs() == []
+    bench.grant()
+    assert bench.seqs() == [2, 3]
+
+
+def test_a_gateway_that_can_make_no_grant_gets_the_records():
+    bench = Bench(2)
+    bench.connect()
+    for _ in range(uplink.ACKS_ALONE):
+        assert bench.seqs() == ["hello"]
+        bench.ack(0)
+        bench.now_ms += uplink.SILENCE_MS
+    assert bench.seqs() == [1, 2]
+
+
+def test_a_grant_that_can_not_be_used_is_an_answer_all_the_same():
+    bench = Bench(1)
+    bench.connect()
+    bench.seqs()
+    bench.say(topics.GRANT, b"\x80")
+    assert bench.uplink.refused == 1
+    bench.ack(0)
+    assert bench.seqs() == [1]
 
 
 def test_a_hello_without_an_answer_is_repeated_ever_more_slowly():
@@ -242,16 +347,16 @@ def test_an_ack_that_does_not_advance_sends_the_window_again_once():
 
 
 def test_answers_to_repeats_do_not_echo_for_ever():
-    bench = ready(32)
-    assert bench.seqs() == list(range(1, 17))
+    bench = ready(2 * W)
+    assert bench.seqs() == list(range(1, W + 1))
     bench.ack(0)
-    assert bench.seqs() == list(range(1, 17)), "a gap was reported"
-    for seq in range(1, 17):
+    assert bench.seqs() == list(range(1, W + 1)), "a gap was reported"
+    for seq in range(1, W + 1):
         bench.ack(seq)
-    assert bench.seqs() == list(range(17, 33))
+    assert bench.seqs() == list(range(W + 1, 2 * W + 1))
     bench.now_ms += uplink.SILENCE_MS // 2
-    for _ in range(16):  # the gateway had each of 1 to 16 twice
-        bench.ack(16)
+    for _ in range(W):  # the gateway had each of the first ones twice
+        bench.ack(W)
     assert bench.seqs() == []
 
 
@@ -269,23 +374,24 @@ def test_acks_out_of_order_and_twice():
 
 
 def test_an_ack_of_what_was_never_sent_is_ignored():
-    bench = ready(40)
+    bench = ready(3 * W)
     bench.seqs()
-    bench.ack(17)
+    bench.ack(W + 1)
     assert (bench.journal.durable_seq, bench.uplink.refused) == (0, 1)
-    bench.ack(40)
+    bench.ack(3 * W)
     assert bench.journal.durable_seq == 0
     assert bench.told == ["connected", "ready"]
-    bench.ack(41)
+    bench.ack(3 * W + 1)
     assert bench.told[-1] == "ack_beyond_journal"
-    bench.ack(16)
-    assert bench.journal.durable_seq == 16
+    bench.ack(W)
+    assert bench.journal.durable_seq == W
 
 
 def test_the_first_ack_too():
     bench = Bench(5, 3)
     bench.connect()
     bench.seqs()
+    bench.grant()
     for seq in (4, 5, 6, 99):
         bench.ack(seq)
         assert not bench.uplink.is_ready
@@ -324,19 +430,19 @@ def test_a_new_connection_begins_where_the_gateway_stands():
         bench.uplink.feed(b"x", 0)
     bench.connect()
     assert bench.seqs() == ["hello"]
-    bench.ack(7)
+    bench.answer(7)
     assert bench.seqs() == [8, 9, 10]
     bench.uplink.end()
     bench.connect()
     bench.seqs()
-    bench.ack(6)  # the gateway's ledger was restored from a copy
+    bench.answer(6)  # the gateway's ledger was restored from a copy
     assert bench.seqs() == [7, 8, 9, 10]
     assert bench.journal.durable_seq == 7
 
 
 def test_records_of_an_earlier_boot_are_sent_after_it():
     folder = MemoryFolder()
-    ready(30, folder=folder).journal.close()
+    ready(W + 14, folder=folder).journal.close()
     from needletrail_device.recovery import recover
 
     bench = Bench(folder=folder)
@@ -344,10 +450,10 @@ def test_records_of_an_earlier_boot_are_sent_after_it():
     bench.write(1)
     bench.connect()
     bench.seqs()
-    bench.ack(0)
-    assert bench.seqs() == list(range(1, 17))
-    bench.ack(16)
-    assert bench.seqs() == list(range(17, 32))
+    bench.answer(0)
+    assert bench.seqs() == list(range(1, W + 1))
+    bench.ack(W)
+    assert bench.seqs() == list(range(W + 1, W + 16))
 
 
 def test_a_damaged_record_becomes_a_gap_that_the_gateway_is_told_about():
@@ -385,13 +491,14 @@ def test_a_gap_that_the_gateway_does_not_accept_is_no_storm():
 
 
 def test_the_newest_grant_is_kept_and_said_in_the_next_hello():
-    bench = ready(0)
+    bench = Bench()
+    bench.connect()
+    bench.seqs()
     assert not bench.uplink.is_grant_heard
-    topic = topics.build(CLINIC, PEN, topics.GRANT)
-    bench.uplink.feed(publish(topic, grant_message(issued=5)), 0)
+    bench.grant(5)
     assert bench.uplink.is_grant_heard
-    bench.uplink.feed(publish(topic, grant_message(issued=4)), 0)
-    bench.uplink.feed(publish(topic, grant_message(issued=5)), 0)
+    bench.grant(4)
+    bench.grant(5)
     assert bench.grants == 1
     assert bench.limits.limit_um(BADGE_1) == 500
     bench.uplink.end()
@@ -424,3 +531,187 @@ def test_leave_taking():
     bench = ready(0)
     bench.uplink.disconnect()
     assert bench.uplink.outbound(bench.now_ms) == b"\xe0\x00"
+
+
+def test_each_connection_has_its_number_in_hello_and_will():
+    bench = ready(0)
+    bench.uplink.connect(bench.now_ms, 1)  # a second lane, which came to nothing
+    bench.utc_ms = 1_700_000_000_000
+    bench.connect()
+    ((_, hello),) = bench.hear()
+    assert (hello.connection, hello.utc_ms) == (3, 1_700_000_000_000)
+    topic = topics.build(CLINIC, PEN, topics.WILL).encode()
+    packet = bench.connect_packet
+    at = packet.index(topic) + len(topic) + 2
+    _, payload, tag = authentication.open_envelope(packet[at:])
+    authentication.verify(KEY, external(topics.WILL), payload, tag)
+    will = conversation.decode_will(payload)
+    assert (will.boot, will.connection) == (1, 3)
+
+
+def test_lanes_have_client_ids_of_their_own():
+    bench = Bench()
+    for lane, name in ((0, b"harbor.pen-01"), (1, b"harbor.pen-01.2")):
+        packet = bytes(bench.uplink.connect(0, lane).outbound(0))
+        assert len(name).to_bytes(2, "big") + name in packet
+
+
+def test_without_a_clock_the_hello_says_so():
+    bench = Bench()
+    bench.uplink._clock = None
+    bench.connect()
+    ((_, hello),) = bench.hear()
+    assert (hello.t_ms, hello.utc_ms) == (None, None)
+
+
+def test_one_call_makes_one_record():
+    bench = ready(10)
+    for seq in range(1, 11):
+        data = bytes(bench.uplink.outbound(bench.now_ms))
+        assert data[0] == 0x32 and badge_record(seq) in data
+        assert data.count(b"harbor/pen-01/record") == 1
+
+
+def test_what_is_sent_is_what_authentication_would_have_sealed():
+    for length in (1, 23, 24, 100, 255, 256, 2000, 4000):
+        payload = bytes([length & 255]) * length
+        sealer = Sealer(KEY)
+        out = bytearray(sealer.length(payload) + 5)
+        sealer.seal(out, 5, external(topics.RECORD), payload)
+        assert bytes(out[5:]) == authentication.seal(KEY, external(topics.RECORD), payload)
+    with raises(ValueError):
+        Sealer(KEY).length(bytes(authentication.MAX_MESSAGE_LENGTH))
+
+
+def test_slow_answers_are_waited_for():
+    bench = Bench(2 * W)
+    bench.connect()
+    bench.seqs()
+    said = [bench.now_ms]
+    for _ in range(100):
+        bench.now_ms += 100
+        if bench.seqs():
+            said.append(bench.now_ms)
+    assert len(said) > 2
+    for _ in said:  # each hello has its answer, ten seconds after it
+        bench.answer(0)
+    assert bench.seqs() == list(range(1, W + 1)), "once"
+    for _ in range(99):
+        bench.now_ms += 100
+        assert bench.seqs() == []
+    bench.ack(W)
+    assert bench.seqs() == list(range(W + 1, 2 * W + 1))
+
+
+def test_a_network_that_becomes_slow_makes_nothing_be_sent_twice():
+    bench = ready(W)
+    assert bench.seqs() == list(range(1, W + 1))
+    answers = []  # (when it arrives, up to which record)
+    seen = []
+    for _ in range(400):
+        bench.now_ms += 100
+        if bench.now_ms % 700 == 0 and bench.journal.next_seq < 3 * W:
+            bench.write(1)
+        for seq in bench.seqs():
+            seen.append(seq)
+            heard = max([W] + [one for one in seen if one != "hello"])
+            answers.append((bench.now_ms + 10_000, heard, seq == "hello"))
+        while answers and answers[0][0] <= bench.now_ms:
+            _, seq, is_hello = answers.pop(0)
+            if is_hello:
+                bench.grant()
+            bench.ack(seq)
+        if bench.now_ms == 11_000:
+            bench.ack(W)  # the answers to the first ones, ten seconds after them
+    records = [seq for seq in seen if seq != "hello"]
+    assert records == list(range(W + 1, 3 * W)) and "hello" in seen
+    assert bench.uplink.is_all_committed()
+
+
+def test_patience_returns_when_answers_are_quick_again():
+    bench = Bench(1)
+    bench.connect()
+    bench.seqs()
+    bench.now_ms += 10_000
+    bench.seqs()
+    bench.answer(0)
+    bench.seqs()
+    bench.now_ms += 10_000
+    assert bench.seqs() == [], "twice the time of an answer is not over"
+    bench.ack(1)
+    bench.write(1)
+    assert bench.seqs() == [2]
+    bench.ack(2)
+    bench.write(1)
+    assert bench.seqs() == [3]
+    bench.now_ms += uplink.SILENCE_MS
+    assert bench.seqs() == ["hello"]
+
+
+def test_taking_leave_before_there_was_a_connection():
+    bench = Bench()
+    bench.uplink.disconnect()
+    assert bench.uplink.outbound(0) == b""
+
+
+def test_only_so_many_alerts_are_remembered():
+    bench = ready(0)
+    for session in range(1, uplink.ALERTS_REMEMBERED + 2):
+        bench.say(topics.ALERT, conversation.encode_alert((session, "A", 5, 500, 700)))
+    shown = len(bench.alerts)
+    bench.say(topics.ALERT, conversation.encode_alert((2, "A", 5, 500, 700)))
+    assert len(bench.alerts) == shown == uplink.ALERTS_REMEMBERED + 1
+    bench.say(topics.ALERT, conversation.encode_alert((1, "A", 5, 500, 700)))
+    assert len(bench.alerts) == shown + 1
+
+
+def test_an_alert_arrives_between_two_records_of_a_backlog():
+    bench = ready(4 * W)
+    for seq in range(1, W):
+        bench.uplink.outbound(bench.now_ms)
+        if seq == 5:
+            bench.say(topics.ALERT, conversation.encode_alert((1, "NOW", 5, 500, 700)))
+            assert [alert.code for alert in bench.alerts] == ["NOW"]
+
+
+def test_a_breach_goes_ahead_of_the_backlog_and_follows_in_its_turn():
+    bench = ready(3 * W)
+    assert bench.seqs() == list(range(1, W + 1))
+    seq = bench.journal.next_seq
+    breach = messages.encode_record(messages.LOCAL_BREACH, (seq, 77, 3, 500, 700, None))
+    bench.journal.append(breach)
+    bench.journal.urgent = (seq, breach)
+    ((channel, record),) = bench.hear()
+    assert channel == topics.URGENT
+    assert (record.kind, record.seq, record.session) == (messages.LOCAL_BREACH, seq, 3)
+    assert bench.hear() == [], "once on a connection"
+    bench.ack(seq)
+    assert bench.journal.durable_seq == 0, "a copy does not make it sent: no such ack can be true"
+    for acked in range(W, seq, W):
+        bench.ack(acked)
+        sent = bench.hear()
+    assert sent[-1][0] == topics.RECORD and sent[-1][1].seq == seq
+    bench.ack(seq)
+    assert bench.uplink.is_all_committed()
+
+
+def test_a_breach_that_is_next_needs_no_copy_and_a_new_connection_makes_one_again():
+    bench = ready(0)
+    for _ in range(2):
+        seq = bench.journal.next_seq
+        bench.write(1)
+        bench.journal.urgent = (seq, badge_record(seq))
+        assert [channel for channel, _ in bench.hear()] == [topics.RECORD]
+        bench.ack(seq)
+        assert bench.hear() == []
+    bench.uplink.end()
+    bench.write(2 * W)
+    seq = bench.journal.next_seq - 1
+    bench.journal.urgent = (seq, badge_record(seq))
+    for _ in range(2):
+        bench.connect()
+        bench.hear()
+        bench.answer(2)
+        channels = [channel for channel, _ in bench.hear()]
+        assert channels == [topics.URGENT] + W * [topics.RECORD]
+        bench.uplink.end()

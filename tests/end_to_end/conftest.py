@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from end_to_end.influx_bench import InfluxBench
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.shell.documents import read_registry
 
 BENCH = Path(__file__).parents[2] / "tapes" / "bench"

@@ -12,7 +12,7 @@ import pytest
 from end_to_end.reading import readings, statements
 from needletrail_gateway.bench.house import House
 from needletrail_gateway.bench.pens import VirtualPen
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.registry.model import Registry
 
 GATEWAY_KILLS = 50
 BROKER_KILLS = 10

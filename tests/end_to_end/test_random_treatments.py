@@ -11,7 +11,7 @@ from end_to_end.test_tapes import BREACH_WITHIN_MS, EXACT_KEYS, PEAK_WITHIN_MM
 from needletrail_gateway.bench.house import House
 from needletrail_gateway.bench.play import answer_for
 from needletrail_gateway.bench.recorder import record
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.registry.model import Registry
 
 SEEDS = range(7000, 7030)
 

@@ -5,6 +5,7 @@ is simulated. Here it is a sample, all pens at once, with the real times.
 """
 
 import json
+import queue
 import subprocess
 import sys
 import threading
@@ -14,13 +15,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
 from stand_in import StandIn
 
 from end_to_end.rough_proxy import DELAY, FAULTS, VANISH, Mishap, RoughProxy, SilentPort
 from end_to_end.talking_pen import record
 from needletrail_gateway.bench.house import House
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.registry.model import Registry
 from needletrail_protocol.authentication import open_envelope
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -244,3 +246,43 @@ def test_the_real_gateway_has_every_record_once(
         record(seq) for seq in range(1, done["records"] + 1)
     ]
     assert not quarantined
+
+
+@pytest.mark.timeout(120)
+def test_a_gateway_that_was_away_hears_the_hello_before_any_record(
+    tmp_path: Path, micropython: Path, registry: Registry
+) -> None:
+    """So it knows what time it was at the pen before it must say when something happened."""
+    pen = registry.pen[0]
+    assert pen.key is not None
+    with House(tmp_path, registry, tmp_path / "ledger.sqlite") as house:
+        house.kill_gateway()
+        hellos: queue.Queue[bytes] = queue.Queue()
+        listener = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        listener.on_connect = lambda client, *_: client.subscribe("needletrail/1/+/+/hello")
+        listener.on_message = lambda _client, _userdata, message: hellos.put(message.payload)
+        one = TalkingPen(
+            tmp_path / "pen",
+            micropython,
+            house.broker.host,
+            house.broker.port,
+            clinic=registry.clinic.id,
+            pen=pen.id,
+            key=pen.key.get_secret_value(),
+        )
+        try:
+            listener.connect(house.broker.host, house.broker.port)
+            listener.loop_start()
+            for _ in range(3):  # its hellos go ever more slowly to nobody
+                hellos.get(timeout=20)
+            house.start_gateway()
+            back_s = time.time()
+            live_s = one.wait_for("ready")["at"]
+            done = one.finish()
+        finally:
+            one.kill()
+            listener.loop_stop()
+        assert live_s - back_s <= LIVE_WITHIN_S
+        kinds = [entry.kind for entry in house.ledger.entries(most=100_000)]
+    assert kinds.count("record") == done["records"]
+    assert 0 <= kinds.index("pin") < kinds.index("record")

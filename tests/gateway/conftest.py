@@ -9,8 +9,8 @@ import structlog
 from gateway_clinic import KEYS, NOW_UTC_MS, clinic
 from gateway_desk import Desk, NewLedger
 
-from needletrail_gateway.core.policy import Policy
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.packs.model import Policy
+from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.shell.documents import read_policy
 from needletrail_gateway.shell.ledger import Ledger
 

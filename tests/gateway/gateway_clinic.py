@@ -6,8 +6,8 @@ The dial of its pens is so calibrated that a count is a micrometre, so that a te
 from datetime import UTC, date, datetime
 from typing import Any
 
-from needletrail_gateway.core.cartridge import Cartridge
-from needletrail_gateway.core.registry import Pen, Registry
+from needletrail_gateway.core.judging.cartridge import Cartridge
+from needletrail_gateway.core.registry.model import Pen, Registry
 
 GTIN = "09506000134352"  # single-use, 2.5 mm
 OTHER_GTIN = "09506000134369"  # multi-use, 1.0 mm

@@ -6,7 +6,7 @@ from typing import Any
 from gateway_clinic import NOW_UTC_MS
 from honest_pen import Sent
 
-from needletrail_gateway.core.policy import Policy
+from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.shell.intake import Intake
 from needletrail_gateway.shell.ledger import Group, Ledger
 

@@ -7,7 +7,7 @@ from gateway_clinic import GTIN, cartridge_tag, uri_tag
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from needletrail_gateway.core.cartridge import Cartridge, read_tag
+from needletrail_gateway.core.judging.cartridge import Cartridge, read_tag
 
 PRINTABLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=60)
 

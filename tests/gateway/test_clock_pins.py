@@ -8,7 +8,7 @@ from gateway_desk import Desk, NewLedger
 from honest_pen import HonestPen
 
 from needletrail_gateway.core.clock import BootClock, Pin, boot_clock, new_pin
-from needletrail_gateway.core.policy import ClockRule, Policy
+from needletrail_gateway.core.packs.model import ClockRule, Policy
 from needletrail_gateway.core.treatment import iso
 from needletrail_gateway.shell.influx import PointMaker
 from needletrail_protocol import conversation

@@ -98,6 +98,9 @@ def test_importing_twice_gives_the_same_entry(needletrail: Needletrail) -> None:
         json.loads(needletrail("registry", "import", REGISTRY, "--ledger", "c.sqlite", "--json").out)
         for _ in range(2)
     ]
+    assert both[0]["entry"] == both[1]["entry"]
+    assert len(both[0].pop("changes")) == 13
+    assert both[1].pop("changes") == []
     assert both[0] == both[1]
 
 

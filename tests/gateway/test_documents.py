@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from needletrail_gateway.core.policy import ClockRule, Code, GrantRule, TierRule
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.packs.model import ClockRule, Code, GrantRule, TierRule
+from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.shell.documents import (
     DocumentError,
     keys_of,
@@ -197,13 +197,13 @@ def test_a_registry_survives_the_ledgers_json() -> None:
 PACK = (packs_folder() / "default.toml").read_text()
 
 POLICY_ERRORS = [
-    ('version = "2026.11.2"', 'version = "a version with spaces"', "version", 1, "version"),
+    ('version = "2026.12.1"', 'version = "a version with spaces"', "version", 1, "version"),
     ('name = "cosmetic"', 'name = "medical"', 'name = "medical"', 2, "entry 1 has the same name"),
     ('code = "DEPTH_AT_LIMIT"', 'code = "DEPTH_EXCEEDED"', 'code = "DEPTH_EX', 2, "entry 1 has the sa"),
     ('code = "DEPTH_AT_LIMIT"', 'code = "TOO_DEEP"', "TOO_DEEP", 1, "rule.1.code"),
-    ('fallback = "cosmetic"', 'fallback = "home"', "fallback", 1, "the fallback to home leads nowhere"),
+    ('fallback = "cosmetic"', 'fallback = "radio-frequency"', "fallback", 1, "leads nowhere"),
     ('fallback = "cosmetic"', 'fallback = "medical"', "fallback", 1, "leads nowhere"),
-    ('tier = "cosmetic"', 'tier = "home"', 'tier = "home"', 1, "the pack has no tier home"),
+    ('tier = "cosmetic"', 'tier = "face"', 'tier = "face"', 1, "without_badge.tier"),
     ("max_mm = 2.5", "max_mm = 25", "max_mm = 25", 1, "tier.1.max_mm"),
     ("inclusive = false", "", "[[tier]]", 1, "tier.0.inclusive: Field required"),
     ('outcome = "review"', 'outcome = "compliant"', 'outcome = "compliant"', 1, "rule.1.outcome"),

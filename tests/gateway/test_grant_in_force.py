@@ -17,11 +17,11 @@ from gateway_clinic import (
 from gateway_desk import Desk
 from honest_pen import HonestPen
 
-from needletrail_gateway.core.policy import Policy
-from needletrail_gateway.core.registry import Registry
-from needletrail_gateway.core.scope import decide
+from needletrail_gateway.core.grants import MAX_LENGTH, grant_for
+from needletrail_gateway.core.judging.scope import decide
+from needletrail_gateway.core.packs.model import Policy
+from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.core.treatment import Rules, iso
-from needletrail_gateway.shell.intake import GRANT_MAX_LENGTH, grant_payload
 from needletrail_protocol import conversation
 from needletrail_protocol.conversation import EXCLUSIVE, HARD, REFUSE_EXPIRED, REFUSE_UNKNOWN
 from needletrail_protocol.tables import Message
@@ -40,8 +40,8 @@ def changed(policy: Policy, change: Callable[[dict[str, Any]], None]) -> Policy:
 
 
 def grant(policy: Policy, registry: Registry) -> Message:
-    payload = grant_payload(Rules(policy, registry), "pen-01", NOW_UTC_MS)
-    assert len(payload) <= GRANT_MAX_LENGTH
+    payload = grant_for(Rules(policy, registry), "pen-01", NOW_UTC_MS).payload
+    assert len(payload) <= MAX_LENGTH
     return conversation.decode_grant(payload)
 
 

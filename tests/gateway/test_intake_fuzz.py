@@ -15,7 +15,7 @@ from gateway_clinic import KEYS, NOW_UTC_MS, badge, cartridge_tag
 from gateway_desk import Desk, NewLedger
 from honest_pen import HonestPen, Sent
 
-from needletrail_gateway.core.policy import Policy
+from needletrail_gateway.core.packs.model import Policy
 from needletrail_protocol import cbor, topics
 from needletrail_protocol.authentication import MacKey, external_data, seal
 from needletrail_protocol.readings import decode_record
@@ -251,7 +251,9 @@ def of_the_honest(desk: Desk) -> tuple[list[tuple[object, ...]], dict[str, objec
         if entry.pen not in HONEST:
             continue
         if entry.kind == "verdict":
-            verdicts[str(entry.session_id)] = entry.json()
+            said = entry.json()
+            del said["policy_entry"]  # the other ledger has other entries before it
+            verdicts[str(entry.session_id)] = said
         elif entry.kind not in ("alert", "enrolment"):
             records.append((entry.kind, entry.pen, entry.seq, entry.body))
     return sorted(records, key=lambda row: (str(row[1]), str(row[2]).zfill(9))), verdicts

@@ -379,7 +379,7 @@ def test_a_pen_that_left_the_registry_is_refused_and_the_others_get_their_grants
     desk.take(pen_three.boot())
     import_later(desk, pen=[pen("pen-01"), pen("pen-02")])
     assert desk.intake.reload()
-    told = {answer.topic for answer in desk.intake.grants()}
+    told = {answer.topic for answer in desk.intake.due_grants()}
     assert told == {f"needletrail/1/harbor/{pen_id}/grant" for pen_id in ("pen-01", "pen-02")}
     assert refused(desk, pen_three.open())[0] == "pen_unknown"
 

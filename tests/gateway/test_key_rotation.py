@@ -7,7 +7,7 @@ from gateway_clinic import KEYS, NOW_UTC_MS, badge, cartridge_tag, clinic, pen
 from gateway_desk import Desk
 from honest_pen import HonestPen
 
-from needletrail_gateway.core.registry import Keys
+from needletrail_gateway.core.registry.model import Keys
 from needletrail_gateway.shell.documents import keys_of
 from needletrail_gateway.shell.intake import LOOK_AGAIN_MS
 from needletrail_gateway.shell.ledger import LedgerError

@@ -15,7 +15,7 @@ from gateway_clinic import GTIN, NOW_UTC_MS, OTHER_GTIN, badge, cartridge_tag
 from gateway_desk import Desk, NewLedger
 from honest_pen import HonestPen, Sent
 
-from needletrail_gateway.core.policy import Policy
+from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.shell.ledger import Ledger
 from needletrail_protocol import cbor, messages
 

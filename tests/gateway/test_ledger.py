@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from gateway_desk import Desk, NewLedger
 from honest_pen import HonestPen
 from sqlalchemy.exc import DatabaseError
 
-from needletrail_gateway.core.policy import Policy
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.packs.model import Policy
+from needletrail_gateway.core.registry.model import Registry
+from needletrail_gateway.shell.chain import head, link, pen_link
 from needletrail_gateway.shell.ledger import (
     QUARANTINE_KEPT,
     Entry,
@@ -24,7 +26,6 @@ from needletrail_gateway.shell.ledger import (
     Ledger,
     LedgerError,
     NewEntry,
-    link,
 )
 
 
@@ -43,19 +44,33 @@ def chained(ledger: Ledger) -> list[tuple[Entry, bytes]]:
     """Every entry with its chain value, as they are on the disk."""
     with ledger.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT * FROM entry ORDER BY id").mappings().all()
+    chains = ("chain", "pen_chain")
     return [
-        (Entry(**{name: row[name] for name in row if name != "chain"}), row["chain"]) for row in rows
+        (Entry(**{name: row[name] for name in row if name not in chains}), row["chain"]) for row in rows
     ]
 
 
 def is_whole(ledger: Ledger) -> bool:
     """Recompute the chain from the beginning, as an inspector would."""
     before = bytes(32)
-    for number, (entry, chain) in enumerate(chained(ledger), 1):
-        before = link(before, entry)
-        if entry.id != number or chain != before:
+    of_pens: dict[tuple[str, int], bytes] = {}
+    for number, (entry, chained_as) in enumerate(chained(ledger), 1):
+        columns = columns_of(entry)
+        digest = sha256(entry.body).digest()
+        of_pen = None
+        if entry.pen is not None and entry.epoch is not None:
+            lane = (entry.pen, entry.epoch)
+            of_pen = of_pens[lane] = pen_link(of_pens.get(lane, bytes(32)), columns, digest)
+        before = link(before, columns, digest, of_pen)
+        if entry.id != number or chained_as != before:
             return False
     return True
+
+
+def columns_of(entry: Entry) -> bytes:
+    """What the links cover of an entry beside its body."""
+    columns = (entry.id, entry.kind, entry.pen, entry.epoch, entry.seq, entry.session_id)
+    return head(*columns, entry.committed_utc_ms)
 
 
 def dump(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
@@ -102,7 +117,7 @@ def test_the_chain_of_an_honest_ledger_is_whole(desk: Desk) -> None:
         "DELETE FROM entry WHERE id = 1",
         "UPDATE entry SET id = 1000 WHERE id = 6",
         "INSERT INTO entry SELECT 1000, kind, pen, epoch, 1000, session_id, committed_utc_ms, body,"
-        " chain FROM entry WHERE id = 6",
+        " chain, body_sha256, pen_chain FROM entry WHERE id = 6",
     ],
 )
 def test_whatever_is_changed_later_shows(change: str, desk: Desk) -> None:
@@ -127,8 +142,12 @@ def test_the_fields_of_an_entry_can_not_be_moved_into_one_another() -> None:
         Entry(1, "record", "pen-01", 1, 11, "", 5, b"x"),
         Entry(1, "record", "pen-01", 1, 11, None, 5, b"\nx"),
     ]
-    assert len({link(bytes(32), entry) for entry in (one, *others)}) == 5
-    assert link(bytes(32), one) != link(b"\x01" * 32, one)
+
+    def linked(entry: Entry, before: bytes = bytes(32)) -> bytes:
+        return link(before, columns_of(entry), sha256(entry.body).digest(), None)
+
+    assert len({linked(entry) for entry in (one, *others)}) == 5
+    assert linked(one) != linked(one, b"\x01" * 32)
 
 
 # ---- all or nothing ----
@@ -214,7 +233,7 @@ def test_two_writers_number_without_holes(ledger: Ledger, registry: Registry) ->
     assert is_whole(ledger)
     kinds = Counter(entry.kind for entry, _ in chained(ledger))
     assert kinds["record"] == 120
-    assert kinds["registry"] == 31
+    assert kinds["change"] == 31
 
 
 # ---- the registry ----

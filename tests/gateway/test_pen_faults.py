@@ -131,3 +131,58 @@ def test_a_warning_instead_of_a_refusal_changes_no_verdict(desk: Desk, pen: Hone
     desk.take(pen.sent)
     assert desk.verdicts() == {"pen-01-1-1": COMPLIANT}
     assert [entry.seq for entry in desk.ledger.session_entries("pen-01-1-1")][:2] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("part", "fault"),
+    [
+        ("battery", "low"),
+        ("battery", "range"),
+        ("current", "bus"),
+        ("current", "stuck"),
+        ("current", "range"),
+        ("grant", "damaged"),
+        ("grant", "write"),
+        ("firmware", "rolled_back"),
+    ],
+)
+@pytest.mark.parametrize("is_before", [False, True])
+def test_a_part_that_the_record_does_not_need_is_named_and_raises_no_doubt(
+    part: str, fault: str, is_before: bool, desk: Desk, pen: HonestPen
+) -> None:
+    if is_before:
+        pen.fault(part, fault)
+    pen.open(EST, cartridge_tag())
+    pen.work(300)
+    if not is_before:
+        pen.fault(part, fault)
+    pen.close()
+    desk.take(pen.sent)
+    assert desk.verdicts() == {"pen-01-1-1": COMPLIANT}
+    found = desk.statement("pen-01-1-1")["faults"]
+    assert isinstance(found, list)
+    assert [(one["part"], one["fault"]) for one in found] == [(part, fault)]
+
+
+@pytest.mark.parametrize(
+    ("part", "fault"),
+    [
+        ("dial", "magnet_weak"),
+        ("strokes", "range"),
+        ("skin", "stuck"),
+        ("current", "disagrees"),
+        ("tags", "bus"),
+        ("calibration", "drift"),
+        ("journal", "lost"),
+        ("journal", "full"),
+        ("clock", "range"),
+        ("a part of next year", "gone"),
+    ],
+)
+def test_a_part_that_the_record_needs_leaves_no_session_compliant(
+    part: str, fault: str, desk: Desk, pen: HonestPen
+) -> None:
+    pen.fault(part, fault)
+    session(pen)
+    desk.take(pen.sent)
+    assert desk.verdicts() == {"pen-01-1-1": FAULTY}

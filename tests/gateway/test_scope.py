@@ -18,10 +18,10 @@ from gateway_clinic import (
     uri_tag,
 )
 
-from needletrail_gateway.core.cartridge import Cartridge
-from needletrail_gateway.core.policy import Policy
-from needletrail_gateway.core.registry import Registry
-from needletrail_gateway.core.scope import Scope, decide
+from needletrail_gateway.core.judging.cartridge import Cartridge
+from needletrail_gateway.core.judging.scope import Scope, decide
+from needletrail_gateway.core.packs.model import Policy
+from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.shell.documents import read_policy
 
 UNSUPERVISED = ("SUPERVISION_MISSING",)
@@ -240,7 +240,12 @@ def test_a_credential_that_no_tier_names_may_do_nothing(policy: Policy) -> None:
 
 
 def test_a_tier_that_the_pack_lacks_permits_nothing(policy: Policy) -> None:
-    scope = scope_of(policy, with_people(person("x", "physician", "radio-frequency")), badge("x"))
+    document = policy.model_dump()
+    document["tier"] = [tier for tier in document["tier"] if tier["name"] != "radio-frequency"]
+    for refusal in document["refusal"]:
+        refusal["tiers"] = [name for name in refusal["tiers"] if name != "radio-frequency"]
+    less = Policy.model_validate(document)
+    scope = scope_of(less, with_people(person("x", "physician", "radio-frequency")), badge("x"))
     assert (scope.um, scope.limited_by) == (0, "no tier permitted")
     assert scope.findings_beyond == ("TIER_NOT_PERMITTED",)
 

@@ -17,9 +17,9 @@ from gateway_desk import Desk
 from honest_pen import HonestPen
 
 from needletrail_gateway.core.lane import Lane
-from needletrail_gateway.core.policy import Policy
-from needletrail_gateway.core.registry import Registry
-from needletrail_gateway.core.treatment import Rules
+from needletrail_gateway.core.packs.model import Policy
+from needletrail_gateway.core.registry.model import Registry
+from needletrail_gateway.core.treatment import Elsewhere, Rules, RulesAt
 from needletrail_protocol import messages
 from needletrail_protocol.errors import PAYLOAD_INVALID, STATE_INVALID, ProtocolError
 from needletrail_protocol.readings import decode_record
@@ -60,7 +60,8 @@ def test_a_session_is_counted_by_the_definitions(desk: Desk, pen: HonestPen) -> 
     assert said["samples"] == said["session_samples"] == 100 + 30 + 50 + 30
     assert said["strokes"] == 2 * 150
     assert said["breach_ms"] == 0
-    assert said["policy"] == {"pack": "default", "version": "2026.11.2"}
+    assert said["policy"] == {"pack": "default", "version": "2026.12.1", "extends": []}
+    assert desk.ledger.entries(said["policy_entry"] - 1, most=1)[0].json()["version"] == "2026.12.1"
     assert said["started"] == "2026-07-01T09:00:00.020Z"
     assert said["limited_by"] == "tier medical, pen label, cartridge"
     assert said["alerts"] == []
@@ -101,7 +102,7 @@ def test_one_or_two_readings_are_no_depth(
 
 @pytest.mark.parametrize(
     ("readings", "expected"),
-    [(9, COMPLIANT), (10, ("violation", ["DEPTH_EXCEEDED"]))],
+    [(9, ("review", ["DEPTH_AT_LIMIT"])), (10, ("violation", ["DEPTH_EXCEEDED"]))],
     ids=["180 ms", "200 ms"],
 )
 def test_a_breach_lasts_200_ms(
@@ -315,6 +316,11 @@ def test_a_session_that_another_beginning_cuts_off_has_a_gap(
 # ---- the lane: what is impossible leaves it as it was ----
 
 
+def by(rules: Rules) -> RulesAt:
+    """The same rules at any time."""
+    return lambda _utc_ms: rules
+
+
 def no_use(_treatment: object) -> None:
     return None
 
@@ -383,7 +389,7 @@ def lane(policy: Policy, registry: Registry) -> Lane:
     lane = Lane("pen-01", 1)
     for sent in pen.sent:
         one = decode_record(sent.payload)
-        lane.advance(one, Rules(policy, registry), on_the_day, no_use)
+        lane.advance(one, by(Rules(policy, registry)), on_the_day, Elsewhere(no_use))
     return lane
 
 
@@ -393,7 +399,7 @@ def test_what_is_impossible_leaves_the_lane_as_it_was(
 ) -> None:
     before = state(lane)
     with pytest.raises(ProtocolError) as caught:
-        lane.advance(impossible, Rules(policy, registry), on_the_day, no_use)
+        lane.advance(impossible, by(Rules(policy, registry)), on_the_day, Elsewhere(no_use))
     assert caught.value.reason == reason
     assert state(lane) == before
 
@@ -424,16 +430,19 @@ def test_a_record_out_of_turn_is_the_callers_mistake(
 ) -> None:
     later = record(messages.CLOSE, 5, 5_000, 1, 0, 0, None, 0)
     with pytest.raises(ValueError, match="5 where 4 is awaited"):
-        lane.advance(later, Rules(policy, registry), on_the_day, no_use)
+        lane.advance(later, by(Rules(policy, registry)), on_the_day, Elsewhere(no_use))
 
 
 def test_the_opening_of_a_pen_that_left_the_registry_is_refused(desk: Desk, pen: HonestPen) -> None:
     lane = Lane("pen-77", 1)
     boot = record(messages.BOOT, 1, 0, 1, None, "x", "x")
     rules = Rules(desk.intake.rules.policy, clinic())
-    lane.advance(boot, rules, on_the_day, no_use)
+    lane.advance(boot, by(rules), on_the_day, Elsewhere(no_use))
     with pytest.raises(ProtocolError, match="left the registry"):
         lane.advance(
-            record(messages.OPEN, 2, 0, 1, 0, None, None, [], 0, None), rules, on_the_day, no_use
+            record(messages.OPEN, 2, 0, 1, 0, None, None, [], 0, None),
+            by(rules),
+            on_the_day,
+            Elsewhere(no_use),
         )
     assert "pen-77" not in KEYS

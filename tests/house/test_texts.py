@@ -198,7 +198,7 @@ def settings() -> dict[str, list[str]]:
 
 
 def test_the_sample_is_read_whole() -> None:
-    assert settings().keys() == {"mqtt", "ledger", "policy", "influx"}
+    assert settings().keys() == {"mqtt", "ledger", "checkpoint", "policy", "influx"}
     assert "tls_ca" in settings()["mqtt"]
 
 

@@ -451,3 +451,13 @@ def test_counting_so_far_is_what_finishing_here_would_give():
 def test_spans_are_kept_only_on_request():
     meter = metered(work(0, 1000), keep_spans=False)
     assert (meter.passes.spans, meter.pass_count()) == (None, 1)
+
+
+def test_the_ends_of_a_calibration_lie_on_its_own_first_and_last_piece():
+    calibration = Calibration([(400, 0), (900, 1000), (2900, 2000)])
+    assert calibration.ends(0) == (400, 2900)
+    assert calibration.ends(100) == (350, 3100)
+    for spare_um in (1, 7, 30):
+        least, most = calibration.ends(spare_um)
+        assert calibration.depth_um(most) == 2000 + spare_um
+        assert least == 400 - (spare_um + 1) // 2

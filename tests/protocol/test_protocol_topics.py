@@ -39,7 +39,7 @@ def test_what_is_no_identifier_is_neither_built_nor_parsed():
 
 
 def test_channels_have_one_direction_each():
-    assert set(topics.CHANNELS) == {"hello", "record", "will", "ack", "grant", "alert"}
+    assert set(topics.CHANNELS) == {"hello", "record", "urgent", "will", "ack", "grant", "alert"}
     assert not set(topics.UPWARD) & set(topics.DOWNWARD)
     raises(ValueError, topics.build, "bench", "pen-07", "status")
     error = raises(ProtocolError, topics.parse, "needletrail/1/bench/pen-07/status")

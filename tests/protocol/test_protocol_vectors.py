@@ -13,6 +13,7 @@ VECTORS = HERE + "/../../protocol/vectors/v1/"
 DECODERS = {
     topics.HELLO: conversation.decode_hello,
     topics.RECORD: decode_record,
+    topics.URGENT: decode_record,
     topics.WILL: conversation.decode_will,
     topics.ACK: conversation.decode_ack,
     topics.GRANT: conversation.decode_grant,

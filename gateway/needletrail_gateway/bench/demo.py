@@ -26,7 +26,7 @@ from needletrail_gateway.bench.pens import PenError, VirtualPen
 from needletrail_gateway.bench.play_view import COLOURS, MARKS, verdict_text
 from needletrail_gateway.bench.recorder import read_script, record
 from needletrail_gateway.core.points import DEPTH
-from needletrail_gateway.core.registry import Registry, um
+from needletrail_gateway.core.registry.model import Registry, um
 from needletrail_gateway.core.treatment import Rules, utc
 from needletrail_gateway.shell.documents import (
     DocumentError,

@@ -17,7 +17,7 @@ from typing import Self
 
 from needletrail_gateway.bench.broker import Broker
 from needletrail_gateway.bench.pens import VirtualPen
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.shell.documents import keys_of
 from needletrail_gateway.shell.influx import VIEW
 from needletrail_gateway.shell.ledger import Ledger

@@ -10,7 +10,7 @@ from pathlib import Path
 import needletrail_protocol
 from needletrail_gateway.bench.broker import Broker
 from needletrail_gateway.bench.programs import find_micropython
-from needletrail_gateway.core.registry import Pen, um
+from needletrail_gateway.core.registry.model import Pen, um
 from needletrail_gateway.shell.documents import data_folder
 
 HEAP = "256k"  # compiling from source takes most of it

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from needletrail_gateway.bench.house import House
 from needletrail_gateway.bench.pens import VirtualPen
 from needletrail_gateway.bench.tapes import Tape, TapeError, read_tape
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.core.treatment import iso
 from needletrail_gateway.shell.ledger import Ledger
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from needletrail_gateway.core.policy import ClockRule
+from needletrail_gateway.core.packs.model import ClockRule
 from needletrail_protocol.tables import UTC_MAX, Message
 
 # Boards whose time is made up (a tape's). They are never pinned, and no grant's age means anything.

@@ -11,12 +11,23 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from needletrail_gateway.core.clock import Pin, boot_clock
-from needletrail_gateway.core.judge import Verdict
-from needletrail_gateway.core.treatment import Alert, Fault, FindUse, Rules, Treatment
+from needletrail_gateway.core.judging.judge import Verdict
+from needletrail_gateway.core.packs.model import Code
+from needletrail_gateway.core.treatment import (
+    Alert,
+    Elsewhere,
+    Fault,
+    Rules,
+    RulesAt,
+    Treatment,
+    session_name,
+)
 from needletrail_protocol import messages
 from needletrail_protocol.errors import STATE_INVALID, ProtocolError
 from needletrail_protocol.readings import Readings
 from needletrail_protocol.tables import Message
+
+BREACH: Code = "DEPTH_EXCEEDED"
 
 
 @dataclass
@@ -45,6 +56,7 @@ class Lane:
     pins: what the gateway's clock said of this boot and of later ones, oldest first.
     faults: what has failed and does not yet work again, by part.
     hello: (boot, connection) of the newest hello; each is newer than the one before.
+    early: codes of alerts that were raised before their session's first record came, by session.
     """
 
     def __init__(self, pen_id: str, epoch: int) -> None:
@@ -60,6 +72,7 @@ class Lane:
         self.treatment: Treatment | None = None
         self.last_use_id: str | None = None
         self.last_session = 0
+        self.early: dict[int, set[Code]] = {}
 
     def lose(self, up_to_seq: int) -> None:
         """The records before `up_to_seq` are lost for ever: go on from there."""
@@ -72,7 +85,11 @@ class Lane:
         self.lose(self.next_seq + 1)
 
     def advance(
-        self, record: Message, rules: Rules, received_on: Callable[[], date], find_use: FindUse
+        self,
+        record: Message,
+        rules_at: RulesAt,
+        received_on: Callable[[], date],
+        elsewhere: Elsewhere,
     ) -> Step:
         """Take the awaited record.
 
@@ -83,19 +100,19 @@ class Lane:
             raise ValueError(f"record {record.seq} where {self.next_seq} is awaited")
         step = Step()
         if record.kind == messages.SAMPLES:
-            self._samples(record, find_use, step)
+            self._samples(record, elsewhere, step)
         elif record.kind == messages.OPEN:
-            self._open(record, rules, received_on, find_use, step)
+            self._open(record, rules_at, received_on, elsewhere, step)
         elif record.kind == messages.CLOSE:
             treatment = self._session(record)
-            self._close(treatment, record.t_ms, find_use, step)
+            self._close(treatment, record.t_ms, elsewhere, step)
         elif record.kind == messages.BADGE:
             treatment = self._session(record)
             treatment.identify(record.badge)
             step.identified = treatment
-            step.alerts = treatment.new_alerts(find_use)
+            step.alerts = treatment.new_alerts(elsewhere)
         elif record.kind == messages.BOOT:
-            self._abandon(find_use, step)
+            self._abandon(elsewhere, step)
             self.boot, self.board = record.boot, record.board
             self.boot_utc_ms = record.utc_ms
             self.pins = [pin for pin in self.pins if pin.boot >= record.boot]
@@ -110,6 +127,50 @@ class Lane:
             step.inside = self.treatment
         self.next_seq += 1
         return step
+
+    def warn(self, record: Message, rules: Rules, now_utc_ms: int) -> Alert | None:
+        """The alert that a copy of a breach's record brings ahead of its turn, or None.
+
+        It counts as that session's alert, so the record itself brings no second one. Nothing else
+        changes: the verdict follows from the records, in their order.
+        """
+        if record.kind != messages.LOCAL_BREACH or record.seq < self.next_seq:
+            return None  # nothing that is urgent, or it has come in its turn
+        treatment = self.treatment
+        if treatment is not None and treatment.session == record.session:
+            rules, alerted = treatment.rules, treatment.alerted
+        elif record.session > self.last_session:
+            alerted = self.early.setdefault(record.session, set())
+        else:
+            return None  # that session is over
+        rule = rules.policy.find_rule(BREACH)
+        if rule is None or rule.outcome != "violation" or BREACH in alerted:
+            return None
+        alerted.add(BREACH)
+        return Alert(
+            session_id=session_name(self.pen_id, self.epoch, record.session),
+            session=record.session,
+            code=BREACH,
+            t_ms=record.t_ms,
+            raised_utc_ms=self._live_utc_ms(record.t_ms, rules, now_utc_ms),
+            limit_um=record.limit_um,
+            depth_um=record.depth_um,
+            told_by="pen",
+        )
+
+    def _live_utc_ms(self, t_ms: int, rules: Rules, now_utc_ms: int) -> int:
+        """UTC of a time in the boot that is connected, as a session of it would have it; else now."""
+        boot = self.hello[0]
+        has_come = boot == self.boot
+        clock = boot_clock(
+            self.boot_utc_ms if has_come else None,
+            self.board if has_come else None,
+            boot,
+            t_ms,
+            self.pins,
+            rules.policy.clock,
+        )
+        return now_utc_ms if clock.boot_utc_ms is None else clock.boot_utc_ms + t_ms
 
     def _session(self, record: Message) -> Treatment:
         treatment = self.treatment
@@ -127,7 +188,7 @@ class Lane:
             is_over = bool(record.is_over)
             self.treatment.note_fault(Fault(record.part, record.fault, record.t_ms, is_over))
 
-    def _samples(self, record: Message, find_use: FindUse, step: Step) -> None:
+    def _samples(self, record: Message, elsewhere: Elsewhere, step: Step) -> None:
         treatment = self._session(record)
         readings = Readings(record)
         if readings.t_ms[0] < treatment.last_t_ms:
@@ -137,28 +198,34 @@ class Lane:
         meter = treatment.meter
         if meter.has_worked() and not had_worked:
             step.worked = treatment
-            step.alerts = treatment.new_alerts(find_use)
+            step.alerts = treatment.new_alerts(elsewhere)
         elif (meter.is_breach or meter.breaches.count) and "DEPTH_EXCEEDED" not in treatment.alerted:
-            step.alerts = treatment.new_alerts(find_use)
+            step.alerts = treatment.new_alerts(elsewhere)
 
     def _open(
         self,
         record: Message,
-        rules: Rules,
+        rules_at: RulesAt,
         received_on: Callable[[], date],
-        find_use: FindUse,
+        elsewhere: Elsewhere,
         step: Step,
     ) -> None:
-        pen = rules.registry.find_pen(self.pen_id)
-        if pen is None:
+        rules = rules_at(None)
+        if rules.registry.find_pen(self.pen_id) is None:
             raise ProtocolError(STATE_INVALID, "the pen has left the registry")
         if record.session <= self.last_session:
             raise ProtocolError(STATE_INVALID, f"session {record.session} was opened before")
-        self._abandon(find_use, step)
+        self._abandon(elsewhere, step)
         is_kept = record.cause == messages.OPENED_BY_BADGE
         clock = boot_clock(
             self.boot_utc_ms, self.board, self.boot, record.t_ms, self.pins, rules.policy.clock
         )
+        if clock.boot_utc_ms is not None and not clock.is_simulated:
+            then = rules_at(clock.boot_utc_ms + record.t_ms)
+            if then.registry.find_pen(self.pen_id) is not None:
+                rules = then
+        pen = rules.registry.find_pen(self.pen_id)
+        assert pen is not None
         treatment = Treatment(
             rules,
             pen,
@@ -172,17 +239,19 @@ class Lane:
         self.treatment = treatment
         self.last_use_id = treatment.use_id
         self.last_session = treatment.session
+        treatment.alerted |= self.early.pop(treatment.session, set())
+        self.early = {number: codes for number, codes in self.early.items() if number > record.session}
         step.opened = treatment
-        step.alerts.extend(treatment.new_alerts(find_use))
+        step.alerts.extend(treatment.new_alerts(elsewhere))
 
-    def _abandon(self, find_use: FindUse, step: Step) -> None:
+    def _abandon(self, elsewhere: Elsewhere, step: Step) -> None:
         """An open session whose `close` never came: its end is missing from the record."""
         if self.treatment is not None:
             self.treatment.has_gap = True
-            self._close(self.treatment, self.treatment.last_t_ms, find_use, step)
+            self._close(self.treatment, self.treatment.last_t_ms, elsewhere, step)
 
-    def _close(self, treatment: Treatment, t_ms: int, find_use: FindUse, step: Step) -> None:
-        verdict = treatment.close(t_ms, find_use)
+    def _close(self, treatment: Treatment, t_ms: int, elsewhere: Elsewhere, step: Step) -> None:
+        verdict = treatment.close(t_ms, elsewhere)
         self.treatment = None
         step.closed.append((treatment, verdict))
-        step.alerts.extend(treatment.new_alerts(find_use))
+        step.alerts.extend(treatment.new_alerts(elsewhere))

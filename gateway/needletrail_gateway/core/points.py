@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.core.statement import mm
 from needletrail_gateway.core.treatment import Treatment
 from needletrail_protocol.readings import Readings

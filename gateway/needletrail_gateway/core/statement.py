@@ -5,7 +5,7 @@ Depths are millimetres here, for people and for machines that read JSON; names c
 
 from typing import Any
 
-from needletrail_gateway.core.judge import Verdict
+from needletrail_gateway.core.judging.judge import Verdict
 from needletrail_gateway.core.treatment import Alert, Treatment, iso
 from needletrail_protocol import messages
 
@@ -66,9 +66,23 @@ def verdict_statement(treatment: Treatment, verdict: Verdict) -> dict[str, Any]:
         "verdict": verdict.outcome,
         "reasons": list(verdict.reasons),
         "rules": [
-            {"code": rule.code, "text": rule.text, "citation": rule.citation} for rule in verdict.rules
+            {
+                "code": rule.code,
+                "outcome": rule.outcome,
+                "severity": rule.severity,
+                "text": rule.text,
+                "citation": rule.citation,
+            }
+            for rule in verdict.rules
         ],
-        "policy": {"pack": policy.name, "version": policy.version},
+        "overridden": [
+            {"code": code, "who": word.who, "why": word.why, "utc": iso(word.utc_ms)}
+            for code, word in verdict.overridden
+        ],
+        "policy": {"pack": policy.name, "version": policy.version, "extends": policy.lineage},
+        "policy_entry": treatment.rules.policy_entry or None,
+        "registry_entry": treatment.rules.registry_entry or None,
+        "note_entry": None if treatment.visit is None else treatment.visit.entry,
         "opened_by": messages.OPEN_CAUSES[treatment.opened_by],
         "tier": scope.tier,
         "pass_spans_ms": meter.passes.spans,
@@ -102,4 +116,5 @@ def alert_statement(alert: Alert) -> dict[str, Any]:
         "raised_utc_ms": alert.raised_utc_ms,
         "limit_mm": mm(alert.limit_um),
         "depth_mm": mm(alert.depth_um),
+        "told_by": alert.told_by,
     }

@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from needletrail_gateway.core import judge as judging
-from needletrail_gateway.core.cartridge import Cartridge, read_tag
 from needletrail_gateway.core.clock import BootClock
-from needletrail_gateway.core.judge import Facts, Verdict
-from needletrail_gateway.core.policy import Code, Policy
-from needletrail_gateway.core.registry import Pen, Registry, um
-from needletrail_gateway.core.scope import Scope, decide
+from needletrail_gateway.core.judging import judge as judging
+from needletrail_gateway.core.judging.cartridge import Cartridge, read_tag
+from needletrail_gateway.core.judging.facts import Facts, Override, Visit
+from needletrail_gateway.core.judging.judge import Verdict
+from needletrail_gateway.core.judging.scope import Scope, decide
+from needletrail_gateway.core.packs.model import Code, Policy
+from needletrail_gateway.core.registry.model import Pen, Registry, um
 from needletrail_protocol import messages
 from needletrail_protocol.measure import BREACH_LEAST_MS, Meter
 from needletrail_protocol.readings import Readings
@@ -28,15 +29,27 @@ _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Rules:
-    """What a session is judged by: the pack and the registry as they stood when it opened."""
+    """What a session is judged by: the pack and the registry as they stood when it opened.
+
+    The numbers are those of the ledger's entries that hold them.
+    """
 
     policy: Policy
     registry: Registry
+    policy_entry: int = 0
+    registry_entry: int = 0
+
+
+# Given a time (None: now), the rules in force then.
+RulesAt = Callable[[int | None], Rules]
 
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that practitioner and clinic must know now. Depths in micrometres."""
+    """Something that practitioner and clinic must know now. Depths in micrometres.
+
+    told_by: "gateway" if its judge found it, "pen" if it is the pen's word until the records come.
+    """
 
     session_id: str
     session: int
@@ -45,6 +58,7 @@ class Alert:
     raised_utc_ms: int | None
     limit_um: int
     depth_um: int | None
+    told_by: str = "gateway"
 
 
 @dataclass(frozen=True)
@@ -56,9 +70,30 @@ class Fault:
     t_ms: int | None
     is_over: bool = False
 
+    @property
+    def is_doubt(self) -> bool:
+        """Whether what was recorded may be wrong or incomplete because of it.
 
-# Given a session: another one in which its cartridge has worked, or None.
-FindUse = Callable[["Treatment"], str | None]
+        The verdict needs no battery, no grant (who worked without one is another finding) and no
+        newest firmware. The motor's current is a second opinion: that there is none is no doubt, a
+        contradiction is. Of a part that is not known here the worst is thought.
+        """
+        if self.part == "current":
+            return self.fault == "disagrees"
+        return self.part not in ("battery", "firmware", "grant")
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What is known beside a session's own records. Each is asked when it is needed, given the session.
+
+    used_in: another session in which its cartridge has worked, or None. visit: what the clinic noted
+    of it. overrides: what a person has set aside in it.
+    """
+
+    used_in: "Callable[[Treatment], str | None]"
+    visit: "Callable[[Treatment], Visit | None]" = lambda _treatment: None
+    overrides: "Callable[[Treatment], Mapping[Code, Override]]" = lambda _treatment: {}
 
 
 def session_name(pen_id: str, epoch: int, session: int) -> str:
@@ -97,6 +132,9 @@ class Treatment:
         # One use of a cartridge may span sessions: another practitioner, the cartridge never left.
         self.use_id = self.session_id if use_id is None else use_id
         self.has_gap = False
+        self.is_tampered = False  # two different records claim one place in it
+        self.is_over = False
+        self.visit: Visit | None = None  # as the clinic had noted it when it was last asked
         # (from when on, issue time) of the grants that were in force.
         self.grants: list[tuple[int, int | None]] = [(opened.t_ms, opened.grant_utc_ms)]
         self.has_grant = True
@@ -185,9 +223,10 @@ class Treatment:
         else:
             self.has_gap = True  # a pen closes the session instead; who did which part is not known
 
-    def facts(self, find_use: FindUse) -> Facts:
+    def facts(self, elsewhere: Elsewhere) -> Facts:
         """What is known now."""
         meter = self.meter
+        self.visit = elsewhere.visit(self)
         return Facts(
             on=self._on,
             scope=self.scope,
@@ -196,11 +235,15 @@ class Treatment:
             breach_ms=meter.breach_ms(),
             has_tag=self.tag is not None,
             cartridge=self.cartridge,
-            used_in=find_use(self) if self.cartridge is not None else None,
+            used_in=elsewhere.used_in(self) if self.cartridge is not None else None,
             has_gap=self.has_gap or meter.longest_hole_ms > HOLE_LEAST_MS,
             has_clock=self._has_clock(),
             has_grant=self.has_grant,
-            has_fault=bool(self.faults),
+            has_fault=any(one.is_doubt for one in self.faults),
+            is_tampered=self.is_tampered,
+            duration_ms=self.last_t_ms - self.opened_t_ms if self.is_over else None,
+            visit=self.visit,
+            overrides=elsewhere.overrides(self),
         )
 
     def peak_um(self) -> int | None:
@@ -208,9 +251,9 @@ class Treatment:
         peak_counts = self.meter.peak_counts
         return self._calibration.depth_um(peak_counts) if peak_counts >= 0 else None
 
-    def new_alerts(self, find_use: FindUse) -> list[Alert]:
+    def new_alerts(self, elsewhere: Elsewhere) -> list[Alert]:
         """Alerts that are due and were not raised before."""
-        facts = self.facts(find_use)
+        facts = self.facts(elsewhere)
         raised = []
         for code in judging.alerts(self.rules.policy, self.rules.registry, facts):
             if code in self.alerted:
@@ -237,11 +280,12 @@ class Treatment:
         from_ms = spans[0][0] if spans else self.meter.breaches.open_from_ms()
         return from_ms + BREACH_LEAST_MS
 
-    def close(self, t_ms: int, find_use: FindUse) -> Verdict:
+    def close(self, t_ms: int, elsewhere: Elsewhere) -> Verdict:
         """The session is over: what is still open ends here, and the judge speaks."""
         self.last_t_ms = max(self.last_t_ms, t_ms)
+        self.is_over = True
         self.meter.finish()
-        return judging.judge(self.rules.policy, self.rules.registry, self.facts(find_use))
+        return judging.judge(self.rules.policy, self.rules.registry, self.facts(elsewhere))
 
     def is_marked(self) -> bool:
         """True if a cartridge's tag marks the session's start, so that its length means something."""

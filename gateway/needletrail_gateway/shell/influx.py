@@ -56,6 +56,8 @@ class PointMaker:
     def points_of(self, entry: Entry) -> Iterator[points.Point]:
         """The points that one entry brings, perhaps none."""
         registry = self.rules.registry
+        if entry.is_removed:
+            return  # readings that have expired
         if entry.kind == "record":
             yield from self._record_points(entry)
         elif entry.kind == "verdict":
@@ -98,7 +100,7 @@ class PointMaker:
         """After a start in the middle of a session: fold what came before this entry again."""
         treatment = None
         for earlier in self._ledger.session_entries(entry.session_id or ""):
-            if earlier.id >= entry.id or earlier.kind != "record":
+            if earlier.id >= entry.id or earlier.kind != "record" or earlier.is_removed:
                 continue
             record = _record(earlier)
             if record.kind == messages.OPEN:

@@ -4,38 +4,49 @@ Each message passes the same gates in the same order: topic, pen, envelope, key,
 sequence. What fails is set aside with its reason and counted; nothing that fails changes any state.
 What passes goes through the pen's lane and leaves in the `Group` that the committer takes. Alerts
 do not wait for the disk; acknowledgements do. A hello also tells what time it is at the pen
-(core/clock), a last will that a connection is gone; a will is no record and is not acknowledged.
+(core/clock), a last will that a connection is gone, and an urgent copy that a breach is still to come
+(core/lane): these two are no records and are not acknowledged.
 
 Does no I/O of its own except reading the ledger when it starts or when a registry changed.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from typing import Any
 
 import structlog
 
 from needletrail_gateway.core.clock import Pin, new_pin
-from needletrail_gateway.core.judge import Verdict
+from needletrail_gateway.core.grants import Grant, grant_for
+from needletrail_gateway.core.judging.facts import Override, Visit
+from needletrail_gateway.core.judging.judge import Verdict
 from needletrail_gateway.core.lane import Lane, Step
-from needletrail_gateway.core.policy import Policy
-from needletrail_gateway.core.scope import decide, decide_for
+from needletrail_gateway.core.packs.model import Code, Policy
 from needletrail_gateway.core.statement import alert_statement, verdict_statement
-from needletrail_gateway.core.treatment import Alert, Rules, Treatment, session_name, utc
+from needletrail_gateway.core.treatment import (
+    Alert,
+    Elsewhere,
+    Rules,
+    RulesAt,
+    Treatment,
+    session_name,
+    utc,
+)
 from needletrail_gateway.shell.documents import DocumentError
 from needletrail_gateway.shell.ledger import (
     QUARANTINE_MESSAGE_KEPT,
     Entry,
     Group,
     Ledger,
-    LedgerError,
     NewEntry,
     to_json,
 )
+from needletrail_gateway.shell.notebook import Notebook
+from needletrail_gateway.shell.rulebook import Rulebook
 from needletrail_protocol import conversation, messages, topics
 from needletrail_protocol.authentication import (
     MacKey,
@@ -54,11 +65,8 @@ from needletrail_protocol.errors import (
 from needletrail_protocol.readings import decode_record, sequence_of
 from needletrail_protocol.tables import Message
 
-GRANT_MAX_LENGTH = 2_000  # a pen of 128 KiB holds three such, and not three of the longest message
-GRANT_PERMITS = 200
 GATEWAY_FAULT = "gateway_fault"  # in the quarantine: not the peer's mistake but ours
 LOOK_AGAIN_MS = 200
-_DAY_MS = 24 * 3600 * 1000
 _NO_HELLO = (-1, 0)
 _PIN_FIELDS = ("boot", "t_ms", "gateway_utc_ms", "device_utc_ms")
 _NO_SESSION = (messages.BOOT, messages.FAULT, messages.NOT_ARMED)  # these name none
@@ -90,13 +98,16 @@ class Intake:
         self, ledger: Ledger, find_policy: Callable[[str], Policy], clock_utc_ms: Callable[[], int]
     ) -> None:
         self._ledger = ledger
-        self._find_policy = find_policy
         self._clock_utc_ms = clock_utc_ms
+        self._book = Rulebook(ledger, find_policy, clock_utc_ms)
+        self._notebook = Notebook(ledger)
+        self._elsewhere = Elsewhere(self._find_use, self._find_visit, self._find_overrides)
         self.group = Group()
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._keys: dict[tuple[str, int], MacKey] = {}  # under which pens are heard
         self._sealers: dict[tuple[str, int], MacKey] = {}  # and those retired since we started
         self._spoken: dict[str, int] = {}  # the epoch of each pen's newest hello
+        self._granted: dict[tuple[str, int], Grant] = {}  # what each pen was sent last
         self._gone: set[tuple[str, int]] = set()
         self._external: dict[tuple[str, int], bytes] = {}
         self._topics: dict[str, tuple[str, str]] = {}
@@ -104,20 +115,24 @@ class Intake:
         self._uses: defaultdict[tuple[str, str], list[_Use]] = defaultdict(list)
         self._looked_utc_ms = 0
         self._unusable_entry: int | None = None
-        self._load_registry()
+        self._load_keys()
         self._load_uses()
         for row in ledger.lanes():
             self._restore(row)
+        for row in ledger.early_alerts():
+            pen_id, epoch, session = row["session_id"].rsplit("-", 2)
+            lane = self._lane(pen_id, int(epoch))
+            lane.early.setdefault(int(session), set()).add(row["code"])
 
     @property
     def clinic(self) -> str:
         """The clinic's id."""
-        return self._rules.registry.clinic.id
+        return self.rules.registry.clinic.id
 
     @property
     def rules(self) -> Rules:
         """The pack and the registry in force."""
-        return self._rules
+        return self._book.at()
 
     def pens(self) -> list[tuple[str, int]]:
         """(pen, key epoch) of every pen of the registry that has a key.
@@ -127,7 +142,7 @@ class Intake:
         """
         epochs: dict[str, int] = {}
         for pen_id, epoch in self._keys:
-            if self._rules.registry.find_pen(pen_id) is None:
+            if self.rules.registry.find_pen(pen_id) is None:
                 continue  # it has left the clinic
             if self._spoken.get(pen_id) == epoch:
                 epochs[pen_id] = epoch
@@ -171,15 +186,19 @@ class Intake:
         if channel == topics.WILL:
             self._will(lane, payload)
             return []
+        if channel == topics.URGENT:
+            alert = lane.warn(decode_record(payload), self.rules, self._clock_utc_ms())
+            self.group.tally["urgent"] += 1
+            return [] if alert is None else [self._store_alert(lane, alert)]
         return self._record(lane, topic, message, payload)
 
     def _admit(self, topic: str) -> tuple[str, str]:
         clinic, pen_id, channel = topics.parse(topic)
         if clinic != self.clinic or channel not in topics.UPWARD:
             raise ProtocolError(TOPIC_UNKNOWN, "not this clinic's, or not a channel from pens")
-        if self._rules.registry.find_pen(pen_id) is None and self._may_look_again():
+        if self.rules.registry.find_pen(pen_id) is None and self._may_look_again():
             self.reload()
-        if self._rules.registry.find_pen(pen_id) is None:
+        if self.rules.registry.find_pen(pen_id) is None:
             raise ProtocolError(PEN_UNKNOWN, f"{pen_id} is not in the registry of {clinic}")
         self._topics[topic] = (pen_id, channel)
         return pen_id, channel
@@ -221,7 +240,7 @@ class Intake:
         lane.hello = (hello.boot, hello.connection)
         self._spoken[lane.pen_id] = lane.epoch
         self._gone.discard((lane.pen_id, lane.epoch))
-        rule = self._rules.policy.clock
+        rule = self.rules.policy.clock
         pin = new_pin(hello, self._clock_utc_ms(), lane.pins, rule)
         if pin is not None:
             self._store_pin(lane, pin)
@@ -283,7 +302,7 @@ class Intake:
             self._answer(lane)
             return []
         try:
-            step = lane.advance(record, self._rules, self._today, self._find_use)
+            step = lane.advance(record, self._book.at, self._today, self._elsewhere)
         except ProtocolError as error:
             self._refuse(lane, topic, message, error)
             return []
@@ -365,7 +384,8 @@ class Intake:
                 "pen": treatment.pen.id,
                 "epoch": treatment.epoch,
                 "opened_entry": len(self.group.entries) - 1,
-                "registry_entry": self._registry_entry,
+                "registry_entry": treatment.rules.registry_entry,
+                "policy_entry": treatment.rules.policy_entry,
                 "use_id": treatment.use_id,
                 "started_utc_ms": treatment.utc_ms(treatment.opened_t_ms),
                 "practitioner": treatment.scope.practitioner,
@@ -400,6 +420,20 @@ class Intake:
                 "reused": is_reuse,
             }
         )
+        visit, tier = treatment.visit, verdict.tier
+        if visit is not None and tier is not None:
+            started_utc_ms = treatment.utc_ms(treatment.opened_t_ms)
+            group.visits.append(
+                {
+                    "session_id": treatment.session_id,
+                    "client": visit.client,
+                    "note_entry": visit.entry,
+                    "started_utc_ms": self._clock_utc_ms()
+                    if started_utc_ms is None
+                    else started_utc_ms,
+                    "tier": tier,
+                }
+            )
         for use in self._uses_of(treatment):
             if use.session_id == treatment.session_id:
                 use.is_judged = True
@@ -462,6 +496,16 @@ class Intake:
                 return use.session_id
         return None
 
+    # ---- what the clinic noted ----
+
+    def _find_visit(self, treatment: Treatment) -> Visit | None:
+        self._notebook.read_on()
+        started_utc_ms = treatment.utc_ms(treatment.opened_t_ms)
+        return self._notebook.visit(treatment.session_id, treatment.scope.practitioner, started_utc_ms)
+
+    def _find_overrides(self, treatment: Treatment) -> Mapping[Code, Override]:
+        return self._notebook.overrides(treatment.session_id)
+
     # ---- answers ----
 
     def _answer(self, lane: Lane) -> None:
@@ -480,13 +524,21 @@ class Intake:
         return self._seal(pen_id, epoch, topics.ACK, payload)
 
     def _grant(self, lane: Lane) -> Outgoing:
-        now_utc_ms = self._clock_utc_ms()
-        payload = grant_payload(self._rules, lane.pen_id, now_utc_ms)
-        return self._seal(lane.pen_id, lane.epoch, topics.GRANT, payload)
+        grant = grant_for(self.rules, lane.pen_id, self._clock_utc_ms())
+        for practitioner in grant.left_out:
+            log.error("the grant is full; the pen will warn for this badge", practitioner=practitioner)
+        self._granted[lane.pen_id, lane.epoch] = grant
+        return self._seal(lane.pen_id, lane.epoch, topics.GRANT, grant.payload)
 
-    def grants(self) -> list[Outgoing]:
-        """A fresh grant for every pen, for when the registry has changed."""
-        return [self._grant(self._lane(pen_id, epoch)) for pen_id, epoch in self.pens()]
+    def due_grants(self) -> list[Outgoing]:
+        """Grants for pens whose permits, limits or rules have changed, or whose grant is half over."""
+        now_utc_ms = self._clock_utc_ms()
+        due = []
+        for pen_id, epoch in self.pens():
+            held = self._granted.get((pen_id, epoch))
+            if held is None or held.is_due(grant_for(self.rules, pen_id, now_utc_ms), now_utc_ms):
+                due.append(self._grant(self._lane(pen_id, epoch)))
+        return due
 
     def _seal(self, pen_id: str, epoch: int, channel: str, payload: bytes) -> Outgoing:
         topic = topics.build(self.clinic, pen_id, channel)
@@ -498,29 +550,21 @@ class Intake:
     def reload(self) -> bool:
         """Take up a registry or keys imported meanwhile. True if there was something new."""
         keys = self._ledger.pen_keys()
-        found = self._ledger.registry()
-        if found is None or (found[0] == self._registry_entry and self._keys.keys() == keys.keys()):
+        newest = self._ledger.newest_version()
+        if newest == self.rules.registry_entry and self._keys.keys() == keys.keys():
             return False
-        if found[0] == self._unusable_entry:
+        if newest == self._unusable_entry:
             return False
         try:
-            self._load_registry()
+            self._book.take_up()
         except DocumentError as error:
-            self._unusable_entry = found[0]
+            self._unusable_entry = newest
             log.error("the new registry can not be used; the old one stays", error=str(error))
             return False
+        self._load_keys()
         return True
 
-    def _load_registry(self) -> None:
-        found = self._ledger.registry()
-        if found is None:
-            raise LedgerError(
-                "the ledger holds no registry, so no pen is known. "
-                "Import one: needletrail registry import FILE"
-            )
-        entry_id, registry = found
-        self._rules = Rules(self._find_policy(registry.clinic.policy), registry)
-        self._registry_entry = entry_id
+    def _load_keys(self) -> None:
         self._keys = {
             lane_id: MacKey(key, lane_id[1]) for lane_id, key in self._ledger.pen_keys().items()
         }
@@ -592,7 +636,7 @@ class Intake:
         lane.last_session = self._ledger.last_session(lane.pen_id, lane.epoch)
 
     def _replay(self, lane: Lane, pins: list[tuple[int, Pin]]) -> None:
-        rules = self._rules
+        rules_at: RulesAt = self._book.at
         for entry in self._ledger.records(lane.pen_id, lane.epoch, lane.next_seq):
             if entry.seq is None:
                 continue
@@ -606,51 +650,13 @@ class Intake:
             lane.pins = [pin for pin_entry, pin in pins if pin_entry < entry.id]
             if record.kind == messages.OPEN and entry.session_id is not None:
                 row = self._ledger.session(entry.session_id)
-                rules = Rules(rules.policy, self._ledger.registry_at(row["registry_entry"]))
-            lane.advance(record, rules, partial(_day_of, entry), self._find_use)
+                rules = self._book.of(row["registry_entry"], row["policy_entry"])
+                rules_at = partial(_the_same, rules)
+            lane.advance(record, rules_at, partial(_day_of, entry), self._elsewhere)
         if lane.treatment is not None:
             raised = self._ledger.alerts(lane.treatment.session_id)
             # What the replay finds beyond this was not due then and is still to be raised.
             lane.treatment.alerted = {row["code"] for row in raised}
-
-
-def grant_payload(rules: Rules, pen_id: str, now_utc_ms: int) -> bytes:
-    """What every practitioner of the clinic may do with this pen, as the pen holds it.
-
-    A permit's third element is when its licence, or that of whoever supervises, runs out: the pen
-    compares that with its own clock. The fourth says whether the bound is exclusive, and hard. The
-    cartridge is not known yet; the judge adds it.
-    """
-    registry = rules.registry
-    pen = registry.find_pen(pen_id)
-    if pen is None:
-        raise ValueError(f"{pen_id} is not in the registry")
-    rule = rules.policy.grant
-    permits = []
-    today = utc(now_utc_ms).date()
-    for person in registry.practitioner:
-        last_day = min(today, person.license_expires)  # a lapsed permit is sent with its end
-        scope = decide_for(rules.policy, registry, pen, person, None, last_day)
-        until = scope.valid_until
-        until_utc_ms = 0 if until is None else _end_of_day_utc_ms(until)
-        flags = 0 if scope.inclusive else conversation.EXCLUSIVE
-        if scope.hard:
-            flags |= conversation.HARD
-        permits.append([person.id, scope.um, until_utc_ms, *([flags] if flags else [])])
-    nobody = decide(rules.policy, registry, pen, None, None, today)
-    bits = conversation.REFUSE_EXPIRED if rule.when_expired == "refuse" else 0
-    if rule.unknown_badge == "refuse":
-        bits |= conversation.REFUSE_UNKNOWN
-    policy = f"{rules.policy.name} {rules.policy.version}"[:64]
-    while True:
-        held = permits[:GRANT_PERMITS]
-        payload = conversation.encode_grant(
-            (now_utc_ms, now_utc_ms + rule.life_ms, policy, nobody.um, held, bits)
-        )
-        if len(held) == len(permits) and len(payload) <= GRANT_MAX_LENGTH:
-            return payload
-        left_out = permits.pop()
-        log.error("the grant is full; the pen will warn for this badge", practitioner=left_out[0])
 
 
 def _log_event(lane: Lane, record: Message, session_id: str | None) -> None:
@@ -667,10 +673,9 @@ def _log_event(lane: Lane, record: Message, session_id: str | None) -> None:
         log.warning("a pen was not armed", pen=lane.pen_id, reason=record.reason, session=session_id)
 
 
+def _the_same(rules: Rules, _utc_ms: int | None) -> Rules:
+    return rules
+
+
 def _day_of(entry: Entry) -> date:
     return utc(entry.committed_utc_ms).date()
-
-
-def _end_of_day_utc_ms(day: date) -> int:
-    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return round(midnight.timestamp() * 1000) + _DAY_MS

@@ -2,18 +2,21 @@
 
 One writer thread hands over a `Group` at a time; it is committed in one transaction (SQLite: WAL,
 synchronous FULL, so a commit has reached the disk when it returns). Nothing is acknowledged before.
-Entries are numbered without holes and chained by SHA-256: each covers the one before, so whatever is
-changed, removed or put in between later shows. Another process (an import on the command line)
-may write between two groups; numbers and chain are therefore taken inside the transaction.
+Entries are numbered without holes and chained by SHA-256 (shell/chain): each covers the one before, so
+whatever is changed, removed or put in between later shows. Another process (an import on the command
+line) may write between two groups; numbers and chains are therefore taken inside the transaction.
 """
 
 import hashlib
 import json
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 from sqlalchemy import (
@@ -30,18 +33,37 @@ from sqlalchemy import (
     inspect,
     make_url,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Compiled, Dialect
 
-from needletrail_gateway.core.registry import Keys, Registry
-from needletrail_gateway.shell import schema
+from needletrail_gateway.core.registry.changes import Change, differences
+from needletrail_gateway.core.registry.history import History, Version
+from needletrail_gateway.core.registry.model import Keys, Registry
+from needletrail_gateway.shell import chain, schema
 
+NEWEST_SCHEMA = "0004"
 QUARANTINE_KEPT = 10_000  # the newest so many; the tallies count all
 QUARANTINE_MESSAGE_KEPT = 4_096
-_FIRST_CHAIN = bytes(32)
+SALT = "salt"  # in the body of what people say; it says nothing
+CHANGE = "change"  # an entry: what changed in the registry, who, why
+_VERSIONS = (CHANGE, "registry")  # the second: a whole registry, in ledgers of schema 0002 and before
 _LAST_LINK = select(schema.entry.c.id, schema.entry.c.chain).order_by(schema.entry.c.id.desc()).limit(1)
+# A pen's records have rising numbers and its other entries none, so an index answers both.
+_OF_PEN = select(schema.entry.c.id, schema.entry.c.pen_chain).where(
+    schema.entry.c.pen == bindparam("of_pen"), schema.entry.c.epoch == bindparam("of_epoch")
+)
+_LAST_OF_PEN = union_all(
+    *(
+        select(one.order_by(order.desc()).limit(1).subquery())
+        for one, order in (
+            (_OF_PEN.where(schema.entry.c.seq.is_not(None)), schema.entry.c.seq),
+            (_OF_PEN.where(schema.entry.c.seq.is_(None)), schema.entry.c.id),
+        )
+    )
+)
 
 
 class LedgerError(Exception):
@@ -69,6 +91,7 @@ class Group:
     session_changes: list[dict[str, Any]] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
     pins: list[dict[str, Any]] = field(default_factory=list)
+    visits: list[dict[str, Any]] = field(default_factory=list)
     shown: list[tuple[str, str]] = field(default_factory=list)
     lanes: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     quarantined: list[dict[str, Any]] = field(default_factory=list)
@@ -93,10 +116,17 @@ class Entry:
     session_id: str | None
     committed_utc_ms: int
     body: bytes
+    body_sha256: bytes | None = None
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether the body has been removed (shell/retention); its SHA-256 is all that is left."""
+        return self.body_sha256 is not None
 
     def json(self) -> dict[str, Any]:
-        """The body of an entry that is not a message."""
+        """The body of an entry that is not a message, without its salt."""
         found: dict[str, Any] = json.loads(self.body)
+        found.pop(SALT, None)
         return found
 
 
@@ -111,6 +141,9 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._reader = engine.execution_options(is_writer=False)
+        self._versions = History()  # as far as it was read
+        self._versions_lock = Lock()
+        self._ends = _Ends()
 
     @classmethod
     def open(cls, location: str | Path) -> Self:
@@ -157,12 +190,14 @@ class Ledger:
                 tally["repeats" if conflict is None else "refused sequence_conflict"] += 1
                 if conflict is not None:
                     quarantined.append(conflict)
-            first_id = _append(connection, group.entries, now_utc_ms)
+            first_id, ends = append(connection, group.entries, now_utc_ms, self._ends)
             _write_sessions(connection, group, first_id)
             if group.pins:
                 connection.execute(
                     insert(schema.pin), [row | {"entry": first_id + row["entry"]} for row in group.pins]
                 )
+            if group.visits:
+                _upsert(connection, schema.visit, ("session_id",), group.visits)
             if group.lanes:
                 _upsert(connection, schema.lane, ("pen", "epoch"), list(group.lanes.values()))
             if quarantined:
@@ -172,32 +207,69 @@ class Ledger:
                     delete(schema.quarantine).where(schema.quarantine.c.id <= newest - QUARANTINE_KEPT)
                 )
             _count(connection, tally)
+        self._ends = ends
 
-    def import_registry(self, registry: Registry, keys: Mapping[str, Keys], now_utc_ms: int) -> int:
-        """Append a registry, and enrol its pens or change their keys. Returns the entry's id.
+    def import_registry(
+        self,
+        registry: Registry,
+        keys: Mapping[str, Keys],
+        now_utc_ms: int,
+        who: str = "",
+        why: str = "",
+    ) -> int:
+        """Record what changes with this registry, and enrol its pens or change their keys.
 
-        A key that stands alone is epoch 1's, or the next epoch's if it is another one than before. Keys
-        by epoch are all that the pen has: each that is new is enrolled, each that is no longer named is
-        retired. An import that changes nothing appends nothing. LedgerError if a used epoch would get
-        another key.
+        Returns the entry of the version that is in force then. A key that stands alone is epoch 1's, or
+        the next epoch's if it is another one than before. Keys by epoch are all that the pen has: each
+        that is new is enrolled, each that is no longer named is retired. An import that changes nothing
+        appends nothing. LedgerError if a used epoch would get another key.
         """
-        body = to_json(registry.model_dump(mode="json"))
-        with self.engine.begin() as connection:
-            known = _last_entry(connection, "registry")
-            clinic = None if known is None else known.json()["clinic"]["id"]
-            if clinic not in (None, registry.clinic.id):
+        with self._versions_lock, self.engine.begin() as connection:
+            history = self._versions
+            _read_on(connection, history)
+            newest = history.newest()
+            known = None if newest is None else history.registry(newest)
+            if known is not None and known.clinic.id != registry.clinic.id:
                 raise LedgerError(
-                    f"this ledger is of the clinic {clinic}, the registry of {registry.clinic.id}. "
-                    "Each clinic has a ledger of its own."
+                    f"this ledger is of the clinic {known.clinic.id}, the registry of "
+                    f"{registry.clinic.id}. Each clinic has a ledger of its own."
                 )
             for pen_id, found in keys.items():
                 if isinstance(found, bytes):
                     _enrol(connection, pen_id, found, now_utc_ms, is_new_epoch=False)
                 else:
                     _enrol_epochs(connection, pen_id, found, now_utc_ms)
-            if known is not None and known.body == body:
-                return known.id
-            return _append(connection, [NewEntry("registry", body)], now_utc_ms)
+            changes = differences(known, registry)
+            if newest is not None and not changes:
+                return newest
+            body = {"who": who, "why": why, "changes": [one.model_dump() for one in changes]}
+            return append(connection, [NewEntry(CHANGE, to_json(body))], now_utc_ms)[0]
+
+    def note(
+        self,
+        kind: str,
+        body: Mapping[str, Any],
+        now_utc_ms: int,
+        session_id: str | None = None,
+    ) -> int:
+        """Append what a person has to say (core/notes). Returns the entry's id.
+
+        With salt: should the body be removed one day, its SHA-256 stays, and what it said must not be
+        found by trying.
+        """
+        return self.enter(kind, {**body, SALT: secrets.token_hex(16)}, now_utc_ms, session_id)
+
+    def enter(
+        self,
+        kind: str,
+        body: Mapping[str, Any],
+        now_utc_ms: int,
+        session_id: str | None = None,
+    ) -> int:
+        """Append one entry that is nobody's message. Returns its id."""
+        with self.engine.begin() as connection:
+            entry = NewEntry(kind, to_json(body), session_id=session_id)
+            return append(connection, [entry], now_utc_ms)[0]
 
     def enrol_anew(self, pen_id: str, key: bytes, now_utc_ms: int) -> int:
         """Give a pen with an empty journal its next key epoch, and return that."""
@@ -206,17 +278,40 @@ class Ledger:
 
     # ---- reading ----
 
+    def newest_version(self) -> int | None:
+        """The entry of the registry's newest version, or None if none was imported yet."""
+        query = select(func.max(schema.entry.c.id)).where(schema.entry.c.kind.in_(_VERSIONS))
+        with self._reader.connect() as connection:
+            newest: int | None = connection.scalar(query)
+        return newest
+
     def registry(self) -> tuple[int, Registry] | None:
         """The registry in force and its entry's id, or None if none was imported yet."""
-        with self._reader.connect() as connection:
-            found = _last_entry(connection, "registry")
-        return None if found is None else (found.id, Registry.model_validate_json(found.body))
+        with self._history() as history:
+            newest = history.newest()
+            return None if newest is None else (newest, history.registry(newest))
 
     def registry_at(self, entry_id: int) -> Registry:
-        """The registry of that entry."""
-        with self._reader.connect() as connection:
-            body = connection.scalar(select(schema.entry.c.body).where(schema.entry.c.id == entry_id))
-        return Registry.model_validate_json(body or b"{}")
+        """The registry as that entry made it."""
+        with self._history() as history:
+            return history.registry(entry_id)
+
+    def version_at(self, utc_ms: int) -> int | None:
+        """The entry of the registry's version that was in force then."""
+        with self._history() as history:
+            return history.entry_at(utc_ms)
+
+    def versions(self) -> list[Version]:
+        """Every change of the registry, oldest first."""
+        with self._history() as history:
+            return list(history.versions)
+
+    @contextmanager
+    def _history(self) -> Iterator[History]:
+        with self._versions_lock:
+            with self._reader.connect() as connection:
+                _read_on(connection, self._versions)
+            yield self._versions
 
     def pen_keys(self) -> dict[tuple[str, int], bytes]:
         """The keys under which pens are heard, by (pen, epoch)."""
@@ -243,6 +338,25 @@ class Ledger:
         if kind is not None:
             query = query.where(schema.entry.c.kind == kind)
         return list(self._entries(query.order_by(schema.entry.c.id).limit(most)))
+
+    def visits(self, client: str, before_utc_ms: int) -> list[dict[str, Any]]:
+        """What a client had before a time, as rows, oldest first."""
+        columns = schema.visit.c
+        return self._rows(
+            select(schema.visit)
+            .where(columns.client == client, columns.started_utc_ms < before_utc_ms)
+            .order_by(columns.started_utc_ms)
+        )
+
+    def all_entries(self, *kinds: str, after_id: int = 0) -> list[Entry]:
+        """Every entry of these kinds whose body is still there, oldest first."""
+        columns = schema.entry.c
+        query = (
+            select(schema.entry)
+            .where(columns.kind.in_(kinds), columns.id > after_id)
+            .order_by(columns.id)
+        )
+        return [entry for entry in self._entries(query) if not entry.is_removed]
 
     def pins(self, pen_id: str, epoch: int, from_boot: int) -> list[dict[str, Any]]:
         """A pen's clock pins of a boot and of later ones, as rows, oldest first."""
@@ -306,6 +420,11 @@ class Ledger:
             query = query.where(schema.alert.c.session_id == session_id)
         return self._rows(query)
 
+    def early_alerts(self) -> list[dict[str, Any]]:
+        """Alerts whose session's records have not come yet."""
+        known = select(schema.session.c.session_id)
+        return self._rows(select(schema.alert).where(schema.alert.c.session_id.not_in(known)))
+
     def last_entry_id(self) -> int:
         """The number of the newest entry, 0 if there is none."""
         with self._reader.connect() as connection:
@@ -367,6 +486,7 @@ def _entry(row: Any) -> Entry:
         row.session_id,
         row.committed_utc_ms,
         row.body,
+        row.body_sha256,
     )
 
 
@@ -388,18 +508,17 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _migrate(engine: Engine) -> None:
     # Alembic is slow to import; a ledger of the newest version needs only a look.
-    newest = "0002"
     with engine.connect() as connection:
         tables = inspect(connection).get_table_names()
         if tables and "entry" not in tables:
             raise LedgerError("this database belongs to something else. Name a file of its own.")
         if "alembic_version" in tables:
             version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-            if version == newest:
+            if version == NEWEST_SCHEMA:
                 return
-            if version is not None and version > newest:
+            if version is not None and version > NEWEST_SCHEMA:
                 raise LedgerError(
-                    f"the ledger has schema {version}, this program knows up to {newest}. "
+                    f"the ledger has schema {version}, this program knows up to {NEWEST_SCHEMA}. "
                     "Upgrade Needletrail."
                 )
     from alembic import command
@@ -412,51 +531,70 @@ def _migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
-def _append(connection: Connection, entries: list[NewEntry], now_utc_ms: int) -> int:
-    """Number, chain and insert; returns the id of the first one."""
+@dataclass(frozen=True)
+class _Ends:
+    """Where the chains ended after our last commit: the newest entry's id and link, and each pen's.
+
+    It is good while the ledger still ends there; a link covers all before it. Otherwise another process
+    has written, or our own transaction was undone, and the pens' links are read again.
+    """
+
+    last_id: int = 0
+    link: bytes = chain.FIRST
+    of_pens: Mapping[tuple[str, int], bytes] = field(default_factory=dict)
+
+
+def append(
+    connection: Connection, entries: list[NewEntry], now_utc_ms: int, ends: _Ends | None = None
+) -> tuple[int, _Ends]:
+    """Number, chain and insert; returns the id of the first one, and where the chains end now."""
     last = connection.execute(_LAST_LINK).first()
-    last_id, chain = (0, _FIRST_CHAIN) if last is None else (last.id, last.chain)
-    rows = []
+    last_id, link = (0, chain.FIRST) if last is None else (last.id, last.chain)
+    of_pens: dict[tuple[str, int], bytes] = {}
+    if ends is not None and (ends.last_id, ends.link) == (last_id, link):
+        of_pens.update(ends.of_pens)
+    rows: list[tuple[Any, ...]] = []
     for number, new in enumerate(entries, last_id + 1):
-        chain = link(
-            chain,
-            Entry(number, new.kind, new.pen, new.epoch, new.seq, new.session_id, now_utc_ms, new.body),
-        )
-        rows.append(
-            {
-                "id": number,
-                "kind": new.kind,
-                "pen": new.pen,
-                "epoch": new.epoch,
-                "seq": new.seq,
-                "session_id": new.session_id,
-                "committed_utc_ms": now_utc_ms,
-                "body": new.body,
-                "chain": chain,
-            }
-        )
+        named = (number, new.kind, new.pen, new.epoch, new.seq, new.session_id, now_utc_ms)
+        columns = chain.head(*named)
+        digest = chain.body_digest(new.body)
+        of_pen = None
+        if new.pen is not None and new.epoch is not None:
+            lane_id = (new.pen, new.epoch)
+            before = of_pens.get(lane_id) or last_of_pen(connection, *lane_id)
+            of_pen = of_pens[lane_id] = chain.pen_link(before, columns, digest)
+        link = chain.link(link, columns, digest, of_pen)
+        rows.append((*named, new.body, None, link, of_pen))
     if rows:
-        _execute(connection, _insert_statement(connection.dialect, schema.entry), rows)
-    return last_id + 1
+        _insert(connection, schema.entry, rows)
+    return last_id + 1, _Ends(last_id + len(rows), link, of_pens)
 
 
-def link(before: bytes, entry: Entry) -> bytes:
-    """The chain value of an entry: SHA-256 over the one before, the entry's columns and its body."""
-    head = (
-        f"{entry.id}\n{entry.kind}\n{entry.pen}\n{entry.epoch}\n{entry.seq}\n"
-        f"{entry.session_id}\n{entry.committed_utc_ms}\n"
+def last_of_pen(connection: Connection, pen_id: str, epoch: int) -> bytes:
+    """The newest link of a pen in a key epoch: of its last record, or of what came after that."""
+    found = connection.execute(_LAST_OF_PEN, {"of_pen": pen_id, "of_epoch": epoch}).all()
+    return max(found)[1] if found else chain.FIRST
+
+
+def _read_on(connection: Connection, history: History) -> None:
+    """Add the versions that were recorded since."""
+    columns = schema.entry.c
+    query = (
+        select(columns.id, columns.kind, columns.committed_utc_ms, columns.body)
+        .where(columns.kind.in_(_VERSIONS), columns.id > (history.newest() or 0))
+        .order_by(columns.id)
     )
-    return hashlib.sha256(before + head.encode() + entry.body).digest()
-
-
-def _last_entry(connection: Connection, kind: str) -> Entry | None:
-    row = connection.execute(
-        select(schema.entry)
-        .where(schema.entry.c.kind == kind)
-        .order_by(schema.entry.c.id.desc())
-        .limit(1)
-    ).first()
-    return None if row is None else _entry(row)
+    for row in connection.execute(query):
+        body = json.loads(row.body)
+        if row.kind == CHANGE:
+            who, why = body["who"], body["why"]
+            changes = [Change.model_validate(one) for one in body["changes"]]
+        else:  # the whole document, as older ledgers have it
+            who, why = "", ""
+            newest = history.newest()
+            before = None if newest is None else history.registry(newest)
+            changes = differences(before, Registry.model_validate(body))
+        history.add(Version(row.id, row.committed_utc_ms, who, why, tuple(changes)))
 
 
 def _enrol(
@@ -512,7 +650,7 @@ def _append_key(
     connection: Connection, kind: str, pen_id: str, epoch: int, key: bytes, now_utc_ms: int
 ) -> None:
     statement = {"pen": pen_id, "epoch": epoch, "key_sha256": hashlib.sha256(key).hexdigest()}
-    _append(connection, [NewEntry(kind, to_json(statement))], now_utc_ms)
+    append(connection, [NewEntry(kind, to_json(statement))], now_utc_ms)
 
 
 def _write_sessions(connection: Connection, group: Group, first_id: int) -> None:
@@ -552,14 +690,21 @@ def _compare_repeat(
     """A record that came again. The same bytes: None. Other bytes: the quarantine's row."""
     pen_id, epoch, seq, topic, message = repeat
     table = schema.entry
-    known = connection.scalar(
-        select(table.c.body).where(table.c.pen == pen_id, table.c.epoch == epoch, table.c.seq == seq)
-    )
-    if known is None:  # its first copy is in this very group, or it was lost for ever
+    row = connection.execute(
+        select(table.c.body, table.c.body_sha256).where(
+            table.c.pen == pen_id, table.c.epoch == epoch, table.c.seq == seq
+        )
+    ).first()
+    if row is not None and row.body_sha256 is not None:  # it has expired
+        known, message_now = row.body_sha256, chain.body_digest(message)
+    elif row is not None:
+        known, message_now = row.body, message
+    else:  # its first copy is in this very group, or it was lost for ever
         known = next(
             (e.body for e in group.entries if (e.pen, e.epoch, e.seq) == (pen_id, epoch, seq)), None
         )
-    if known is None or known == message:
+        message_now = message
+    if known is None or known == message_now:
         return None
     return {
         "received_utc_ms": now_utc_ms,
@@ -619,4 +764,18 @@ def _execute(connection: Connection, compiled: Compiled, rows: list[dict[str, An
     parameters: list[Any] = (
         rows if order is None else [tuple(row[key] for key in order) for row in rows]
     )
+    connection.exec_driver_sql(str(compiled), parameters)
+
+
+def _insert(connection: Connection, table: Table, rows: list[tuple[Any, ...]]) -> None:
+    """Insert rows that are in the order of the table's columns."""
+    compiled = _insert_statement(connection.dialect, table)
+    names = [column.name for column in table.columns]
+    order = getattr(compiled, "positiontup", None)
+    parameters: list[Any] = rows
+    if order is None:
+        parameters = [dict(zip(names, row, strict=True)) for row in rows]
+    elif order != names:
+        places = [names.index(name) for name in order]
+        parameters = [tuple(row[place] for place in places) for row in rows]
     connection.exec_driver_sql(str(compiled), parameters)

@@ -31,8 +31,10 @@ entry = Table(
     Column("seq", BigInteger),
     Column("session_id", String(64)),
     Column("committed_utc_ms", BigInteger, nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # empty once it has been removed,
+    Column("body_sha256", LargeBinary(32)),  # and then this is what it was
     Column("chain", LargeBinary(32), nullable=False),
+    Column("pen_chain", LargeBinary(32)),  # of entries that name a pen and an epoch
     UniqueConstraint("pen", "epoch", "seq", name="entry_once"),
     Index("entry_session", "session_id"),
     Index("entry_kind", "kind"),
@@ -46,6 +48,7 @@ session = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("opened_entry", BigInteger, nullable=False),
     Column("registry_entry", BigInteger, nullable=False),
+    Column("policy_entry", BigInteger),
     Column("use_id", String(64), nullable=False),
     Column("started_utc_ms", BigInteger),
     Column("practitioner", String(200)),
@@ -58,6 +61,17 @@ session = Table(
     Column("verdict", String(16)),
     Column("verdict_entry", BigInteger),
     Index("session_cartridge", "gtin", "serial"),
+)
+
+visit = Table(
+    "visit",
+    metadata,
+    Column("session_id", String(64), primary_key=True),  # or "attested-ENTRY"
+    Column("client", String(34), nullable=False),
+    Column("note_entry", BigInteger, nullable=False),
+    Column("started_utc_ms", BigInteger, nullable=False),
+    Column("tier", String(16), nullable=False),
+    Index("visit_client", "client", "started_utc_ms"),
 )
 
 alert = Table(

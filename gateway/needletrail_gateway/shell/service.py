@@ -26,6 +26,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from sqlalchemy.exc import OperationalError
 
+from needletrail_gateway.shell.checkpoints import Notary
 from needletrail_gateway.shell.influx import InfluxWriter
 from needletrail_gateway.shell.intake import Intake, Outgoing
 from needletrail_gateway.shell.ledger import Group, Ledger
@@ -55,12 +56,14 @@ class Service:
         settings: MqttSettings,
         clock_utc_ms: Callable[[], int],
         influx: InfluxWriter | None = None,
+        notary: Notary | None = None,
     ) -> None:
         self._intake = intake
         self._ledger = ledger
         self._settings = settings
         self._clock_utc_ms = clock_utc_ms
         self._influx = influx
+        self._notary = notary
         self._lock = threading.Lock()  # around the intake
         self._work = threading.Event()
         self._stopped = threading.Event()
@@ -163,6 +166,8 @@ class Service:
             if time.monotonic() - checked_s >= _REGISTRY_CHECK_S:
                 checked_s = time.monotonic()
                 self._take_up_registry()
+                if self._notary is not None:
+                    self._notary.look()
         self._commit_group()
 
     def _commit_group(self) -> int:
@@ -187,12 +192,12 @@ class Service:
 
     def _take_up_registry(self) -> None:
         with self._lock:
-            if not self._intake.reload():
-                return
-            grants = self._intake.grants()
-        if self._influx is not None:
-            self._influx.maker.rules = self._intake.rules
-        log.info("registry taken up")
+            is_new = self._intake.reload()
+            grants = self._intake.due_grants()
+        if is_new:
+            if self._influx is not None:
+                self._influx.maker.rules = self._intake.rules
+            log.info("registry taken up", grants=len(grants))
         self._send(grants, _QOS_DOWN)
 
     # ---- life ----

@@ -52,6 +52,15 @@ class InfluxSettings(_Section):
     token: SecretStr = SecretStr("")
 
 
+class CheckpointSettings(_Section):
+    """Signed checkpoints of the ledger; leave the section out to do without."""
+
+    key: Path
+    folder: Path | None = None
+    every_entries: int = Field(default=10_000, ge=1)
+    every_hours: float = Field(default=24, gt=0)
+
+
 class Settings(BaseSettings):
     """All settings of `needletrail gateway`."""
 
@@ -61,6 +70,7 @@ class Settings(BaseSettings):
 
     mqtt: MqttSettings = MqttSettings()
     ledger: LedgerSettings
+    checkpoint: CheckpointSettings | None = None
     policy: PolicySettings = PolicySettings()
     influx: InfluxSettings | None = None
 

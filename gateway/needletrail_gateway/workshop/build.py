@@ -2,9 +2,10 @@
 
 Which modules those are is read from the imports, beginning with `firmware.py` and the board's own
 file; a module named by a text of its full dotted name counts as imported, because the firmware loads
-the large ones so. Boards other than the one asked for stay out. The sources are shrunk as one program,
-then each is compiled by mpy-cross without line numbers and for no processor in particular. A module's
-file name in tracebacks is its last name alone: that word is on the pen anyway.
+the large ones so. Boards other than the one asked for stay out. The sources are shrunk as one program
+and joined to a few files, each of which is compiled by mpy-cross without line numbers and for no
+processor in particular. A module's size is what its file grows by with it. A file's name in tracebacks
+is its last name alone: that word is on the pen anyway.
 
 `main.py` stays source: it is what no update replaces.
 """
@@ -26,7 +27,7 @@ import needletrail_protocol
 from needletrail_gateway.shell.documents import data_folder
 from needletrail_gateway.workshop import bundle
 from needletrail_gateway.workshop.errors import ToolError, WorkshopError
-from needletrail_gateway.workshop.shrink import shrink
+from needletrail_gateway.workshop.shrink import Small, shrink
 
 OPTIMIZATION = "-O3"  # no assertions, no line numbers: both cost heap on the pen
 BUILD_FILE = "build.json"
@@ -35,7 +36,7 @@ SLOT = "slots/a"
 MANIFEST = "manifest"
 VIRTUAL = "virtual"
 # What a maker's tools ask of a board although the firmware does not: no shrinking takes it away.
-ROOTS = ("main", "dial")
+ROOTS = ("main", "dial", "read", "fault")
 
 
 @dataclass(frozen=True)
@@ -114,21 +115,30 @@ def build(
     device = device_folder() if device is None else device
     compiler = find_compiler()
     found = sources(board, device)
-    small = shrink(found, ROOTS)
-    files = {}
+    small = _shrink(found, board)
+    files: dict[str, bytes] = {}
+    sizes: dict[str, int] = {}
+    steps = sum(len(one.parts) for one in small)
+    done = 0
     with tempfile.TemporaryDirectory(prefix="needletrail-") as name:
-        for index, (path, source) in enumerate(small.items()):
-            progress(index, len(small))
-            made = _compile(compiler, path, source, found[path], Path(name))
-            files[path.removesuffix(".py") + ".mpy"] = made
-    progress(len(small), len(small))
+        for one in small:
+            path = one.path.removesuffix(".py") + ".mpy"
+            files[path] = b""
+            source = ""
+            for module, share in one.parts:
+                progress(done, steps)
+                source += share
+                made = _compile(compiler, one, source, found, Path(name))
+                sizes[module] = sizes.get(module, 0) + len(made) - len(files[path])
+                files[path] = made
+                done += 1
+    progress(steps, steps)
     signed = None if key is None else bundle.sign(files, version, text, board, key)
     if signed is None:
         mpy_version = files["firmware.mpy"][1]
         contents = bundle.Bundle(version, text, board, mpy_version, files, b"", b"")
     else:
         contents = bundle.read(signed)
-    sizes = {path.removesuffix(".mpy").replace("/", "."): len(data) for path, data in files.items()}
     sizes = dict(sorted(sizes.items(), key=lambda one: (-one[1], one[0])))
     name = f"needletrail-{board}-{text}.bundle"
     built = Built(board, version, text, contents.mpy_version, sizes, None if signed is None else name)
@@ -196,27 +206,47 @@ def _write(out: Path, image: Mapping[str, bytes], main: bytes, built: Built) -> 
     (out / BUILD_FILE).write_text(json.dumps(asdict(built), indent=1) + "\n", encoding="utf-8")
 
 
-def _compile(compiler: list[str], path: str, source: str, original: str, folder: Path) -> bytes:
-    """The bytecode of one module; WorkshopError with file, line and cause if it has none.
+def _shrink(found: Mapping[str, str], board: str) -> list[Small]:
+    try:
+        return shrink(found, ROOTS, (f"boards.{board}",))
+    except SyntaxError as error:
+        raise WorkshopError(
+            f"{error.filename or 'firmware'}:{error.lineno or 0}: {error.msg}."
+        ) from error
 
-    The line is that of the original if that does not compile either, else that of the shrunk source.
+
+def _compile(
+    compiler: list[str], small: Small, source: str, found: Mapping[str, str], folder: Path
+) -> bytes:
+    """The bytecode of one file; WorkshopError with file, line and cause if it has none.
+
+    That is an original's file and line if mpy-cross does not like it either, else the shrunk file's.
     """
-    stem = path.removesuffix("/__init__.py").removesuffix(".py").rpartition("/")[2]
+    stem = small.path.removesuffix("/__init__.py").removesuffix(".py").rpartition("/")[2]
+    made, complaint = _run(compiler, small.path, source, stem, " once shrunk", folder)
+    if complaint:
+        for path, text in found.items():
+            complaint = _run(compiler, path, text, stem, "", folder)[1] or complaint
+        raise WorkshopError(complaint)
+    return made
+
+
+def _run(
+    compiler: list[str], path: str, source: str, stem: str, what: str, folder: Path
+) -> tuple[bytes, str]:
+    """(bytecode, what mpy-cross complains about)."""
     given, made = folder / "in.py", folder / "out.mpy"
-    for text, what in ((source, " once shrunk"), (original, "")):
-        given.write_text(text, encoding="utf-8")
-        command = [*compiler, OPTIMIZATION, "-s", stem, "-o", str(made), str(given)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0 and text is source:
-            return made.read_bytes()
-        if done.returncode != 0:
-            said = (done.stderr + done.stdout).strip()
-            number = int((re.findall(r"line (\d+)", said) or ["0"])[-1])
-            line = text.splitlines()[number - 1].strip() if number else ""
-            cause = said.splitlines()[-1] if said else f"exit code {done.returncode}"
-            where = f"{path}:{number}" if number else path
-            complaint = f"{where}: mpy-cross{what}: {cause}: {line}"
-    raise WorkshopError(complaint)
+    given.write_text(source, encoding="utf-8")
+    command = [*compiler, OPTIMIZATION, "-s", stem, "-o", str(made), str(given)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return made.read_bytes(), ""
+    said = (done.stderr + done.stdout).strip()
+    number = int((re.findall(r"line (\d+)", said) or ["0"])[-1])
+    line = source.splitlines()[number - 1].strip() if number else ""
+    cause = said.splitlines()[-1] if said else f"exit code {done.returncode}"
+    where = f"{path}:{number}" if number else path
+    return b"", f"{where}: mpy-cross{what}: {cause}: {line}"
 
 
 def _module_file(place: Path, name: str) -> Path | None:

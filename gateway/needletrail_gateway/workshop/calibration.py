@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 from statistics import median
 
-from needletrail_gateway.core.registry import DEPTH_MAX_MM, um
+from needletrail_gateway.core.registry.model import DEPTH_MAX_MM, um
 from needletrail_protocol.measure import DIAL_MAX_COUNTS, Calibration
 
 MARKS_LEAST = 3

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from needletrail_gateway.core.registry import um
+from needletrail_gateway.core.registry.model import um
 from needletrail_gateway.workshop.errors import ToolError, WorkshopError
 from needletrail_gateway.workshop.port import Port
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from needletrail_gateway.core.registry import Pen, um
+from needletrail_gateway.core.registry.model import Pen, um
 from needletrail_gateway.workshop.broker_access import (
     Account,
     access_lines,

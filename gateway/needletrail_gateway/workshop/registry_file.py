@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from tomlkit.items import AoT, Array, Table
 from tomlkit.toml_document import TOMLDocument
 
-from needletrail_gateway.core.registry import Registry
+from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.shell.documents import read_registry
 from needletrail_gateway.workshop.errors import WorkshopError
 

@@ -7,48 +7,88 @@ looked at as one program, and in this order
 2. a name that stands for one number, text or flag becomes that value, in other modules too;
 3. functions, methods and tables that nothing names any more go, until nothing more does;
 4. what errors of our own making say goes: nobody reads it on a pen, and the kind of error stays;
-5. private names and the names of parameters become short. What only one class or one module uses is
-   called the same in all of them, for a name costs more than a use of it.
+5. modules that stay in the heap anyway are joined (link), and every name of ours becomes one that
+   MicroPython has in ROM (names).
 
 Everything goes by name, never by guesses about types: something stays if its name occurs anywhere
 else. The rules that the firmware keeps so that this is sound: it reaches nothing of its own by a
-computed name, never binds a constant's name a second time, and gives private names only to its own.
+computed name, and never binds a constant's name a second time.
 """
 
 import ast
-import keyword
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import count, product
-from string import ascii_lowercase
+from dataclasses import dataclass
+from itertools import groupby
+
+from needletrail_gateway.workshop.inline import inline
+from needletrail_gateway.workshop.link import File, Statement, link
+from needletrail_gateway.workshop.names import often_first, shorten
+from needletrail_gateway.workshop.scopes import FUNCTIONS as _FUNCTIONS
+from needletrail_gateway.workshop.scopes import parameters as _parameters
+from needletrail_gateway.workshop.scopes import separate
 
 FLAG = "TYPE_CHECKING"
 _TEXT_MAX = 40  # a longer text is kept once, under its name
 MUTED = {"ValueError": 0, "TypeError": 0, "ProtocolError": 1}  # how many arguments stay
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-_SCOPES = (*_FUNCTIONS, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 Constant = int | str
 
 
-def shrink(sources: Mapping[str, str], roots: tuple[str, ...] = ("main",)) -> dict[str, str]:
-    """Sources by path ("package/module.py"), smaller and of the same meaning.
+@dataclass(frozen=True)
+class Small:
+    """One file of the firmware. `parts`: (module, source), in their order; a module may come again."""
 
-    `roots` are names that something outside asks for. SyntaxError, with the path as its filename,
-    if a source is none.
+    path: str
+    parts: tuple[tuple[str, str], ...]
+
+    @property
+    def source(self) -> str:
+        """All of it."""
+        return "".join(text for _, text in self.parts)
+
+
+def shrink(
+    sources: Mapping[str, str], roots: tuple[str, ...] = ("main",), own: tuple[str, ...] = ()
+) -> list[Small]:
+    """Sources by path ("package/module.py"): fewer and smaller files of the same meaning.
+
+    `roots` are names that something outside asks for, `own` modules that it asks for. SyntaxError if a
+    source is none, or does what this can not see through; the former with the path as its filename.
     """
     trees = {path: ast.parse(text, path) for path, text in sources.items()}
     modules = {_module_of(path): tree for path, tree in trees.items()}
+    paths = {_module_of(path): path for path in sources}
     for tree in trees.values():
         _Plain().visit(tree)
     _inline(modules)
-    while _sweep(modules, set(roots)):
+    exports = {name: _exports(tree) for name, tree in modules.items()}
+    while _sweep(modules, set(roots), exports):
         pass
     for tree in trees.values():
         _Mute().visit(tree)
-    _shorten_private(list(trees.values()))
-    _shorten_parameters(list(trees.values()))
-    return {path: ast.unparse(ast.fix_missing_locations(tree)) + "\n" for path, tree in trees.items()}
+    keywords = {
+        node.arg
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg
+    }
+    number = 0
+    for tree in trees.values():
+        number = separate(tree, keywords, number)
+    files = link(modules, set(roots), own, exports)
+    inline(files, set(roots))
+    shorten(files, set(roots))
+    return [Small(paths[file.name], tuple(_parts(file))) for file in files]
+
+
+def _parts(file: File) -> Iterator[tuple[str, str]]:
+    owner = file.statements[0].module
+    if (first := often_first(file)) is not None:
+        file.statements.insert(0, Statement(owner, first))
+    for module, statements in groupby(file.statements, lambda one: one.module):
+        tree = ast.Module([one.node for one in statements], [])
+        yield module, ast.unparse(ast.fix_missing_locations(tree)) + "\n"
 
 
 def _module_of(path: str) -> str:
@@ -120,13 +160,6 @@ def _is_text(node: ast.stmt) -> bool:
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
     )
-
-
-def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> list[ast.arg]:
-    """All of a function's parameters."""
-    given = node.args
-    rest = [one for one in (given.vararg, given.kwarg) if one is not None]
-    return [*given.posonlyargs, *given.args, *given.kwonlyargs, *rest]
 
 
 # ---- 2. constants ----
@@ -268,7 +301,18 @@ class _Values(ast.NodeTransformer):
 # ---- 3. what nothing names ----
 
 
-def _sweep(modules: Mapping[str, ast.Module], roots: set[str]) -> bool:
+def _exports(tree: ast.Module) -> set[str]:
+    """What a module says in its `__all__`."""
+    return {
+        part.value
+        for node in tree.body
+        if _target(node) == "__all__"
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    }
+
+
+def _sweep(modules: Mapping[str, ast.Module], roots: set[str], exports: Mapping[str, set[str]]) -> bool:
     """Remove what nothing names. True if something went."""
     asked = {
         (node.module, alias.name)
@@ -277,13 +321,21 @@ def _sweep(modules: Mapping[str, ast.Module], roots: set[str]) -> bool:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
+    attributes = {
+        node.attr
+        for tree in modules.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+    }
     remover = _Remover(roots)
     for name, tree in modules.items():
-        remover.enter({one.id for one in ast.walk(tree) if isinstance(one, ast.Name)})
-        remover.kept = {one for module, one in asked if module == name}
+        remover.enter({one.id for one in ast.walk(tree) if isinstance(one, ast.Name)} | attributes)
+        remover.kept = {one for module, one in asked if module == name} | exports[name]
         remover.visit(tree)
     remover.is_imports_only = False
-    remover.names = roots | {one for tree in modules.values() for one in _mentions(tree)}
+    remover.names = roots.union(*exports.values()) | {
+        one for tree in modules.values() for one in _mentions(tree)
+    }
     for tree in modules.values():
         remover.visit(tree)
     return remover.has_removed
@@ -330,6 +382,16 @@ class _Remover(ast.NodeTransformer):
             self.has_removed = self.has_removed or len(left) < len(node.names)
             node.names = left
         return node if node.names else None
+
+    def visit_Try(self, node: ast.Try) -> ast.AST:
+        self.generic_visit(node)
+        node.body = node.body or [ast.Pass()]
+        return node
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.AST:
+        self.generic_visit(node)
+        node.body = node.body or [ast.Pass()]
+        return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
         return self._definition(node)
@@ -384,145 +446,3 @@ def _is_idle(node: ast.expr) -> bool:
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == "format"
     )
-
-
-# ---- 5. names ----
-
-
-def _shorten_private(trees: list[ast.Module]) -> None:
-    """_names of ours become _a, _b, …; those of one place begin again at _a in the next."""
-    taken = {one for tree in trees for one in _identifiers(tree)}
-    fixed = {one for tree in trees for one in _texts(tree)} | {
-        part
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import)
-        for alias in node.names
-        for part in alias.name.split(".")
-    }
-    roots = _root_classes(trees)
-    places: dict[str, set[int]] = {}
-    uses: Counter[str] = Counter()
-    for tree in trees:
-        for place, name in _private_uses(tree, roots):
-            uses[name] += 1
-            places.setdefault(name, set()).add(place)
-    names: dict[str, str] = {}
-    used_at: dict[int, set[str]] = {}
-    for name, _ in uses.most_common():
-        if name in fixed:
-            continue
-        here = places[name]
-        fresh = (f"_{one}" for one in _letters() if f"_{one}" not in taken)
-        names[name] = next(one for one in fresh if not any(one in used_at.get(at, ()) for at in here))
-        for at in here:
-            used_at.setdefault(at, set()).add(names[name])
-    for tree in trees:
-        _Rename(names).visit(tree)
-
-
-def _root_classes(trees: list[ast.Module]) -> dict[str, int]:
-    """For each class the place that it shares with all its relatives of ours."""
-    classes = {
-        node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
-    }
-    roots = {}
-    for name, node in classes.items():
-        root = node
-        while bases := [
-            one.id for one in root.bases if isinstance(one, ast.Name) and one.id in classes
-        ]:
-            root = classes[bases[0]]
-        roots[name] = id(root)
-    return roots
-
-
-def _private_uses(tree: ast.Module, roots: Mapping[str, int]) -> Iterator[tuple[int, str]]:
-    """(place, private name): what stands within a class belongs to that class, all else to all."""
-    owners = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            for inner in ast.walk(node):
-                owners[id(inner)] = roots[node.name]
-    for node in ast.walk(tree):
-        for name in _identifiers_of(node):
-            if name.startswith("_") and not name.startswith("__") and len(name) > 2:
-                yield owners.get(id(node), id(tree)), name
-
-
-def _shorten_parameters(trees: list[ast.Module]) -> None:
-    """Parameters become a, b, … as far as nothing else in the function has that name."""
-    keywords = {node.arg for tree in trees for node in ast.walk(tree) if isinstance(node, ast.keyword)}
-    for tree in trees:
-        for node in ast.walk(tree):
-            if isinstance(node, _FUNCTIONS):
-                _shorten_own(node, keywords)
-
-
-def _shorten_own(node: ast.FunctionDef | ast.AsyncFunctionDef, keywords: set[str | None]) -> None:
-    inner = [one for one in ast.walk(node) if isinstance(one, _SCOPES) and one is not node]
-    rebound = {name for scope in inner for name in _bound_by(scope)}
-    own = [one for one in _parameters(node) if one.arg not in keywords | rebound and len(one.arg) > 1]
-    taken = set(_identifiers(node))
-    fresh = (one for one in _letters() if one not in taken)
-    names = {one.arg: next(fresh) for one in own}
-    for argument in own:
-        argument.arg = names[argument.arg]
-    for child in ast.walk(node):
-        if isinstance(child, ast.Name) and child.id in names:
-            child.id = names[child.id]
-        elif isinstance(child, (ast.Global, ast.Nonlocal)):
-            child.names = [names.get(one, one) for one in child.names]
-
-
-def _bound_by(scope: ast.AST) -> Iterator[str]:
-    for node in ast.walk(scope):
-        if isinstance(node, ast.arg):
-            yield node.arg
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            yield node.id
-
-
-def _identifiers(tree: ast.AST) -> Iterator[str]:
-    """Every name in a tree, as often as it stands there."""
-    for node in ast.walk(tree):
-        yield from _identifiers_of(node)
-
-
-def _identifiers_of(node: ast.AST) -> Iterator[str]:
-    for field in ("id", "attr", "arg", "name", "asname"):
-        word = getattr(node, field, None)
-        if isinstance(word, str):
-            yield word
-
-
-def _texts(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
-
-
-def _letters() -> Iterator[str]:
-    """a, b, … z, aa, ab, …"""
-    for length in count(1):
-        for letters in product(ascii_lowercase, repeat=length):
-            word = "".join(letters)
-            if not keyword.iskeyword(word):
-                yield word
-
-
-class _Rename(ast.NodeTransformer):
-    """Every occurrence of some names, wherever a name can stand."""
-
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self._names = names
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        for field in ("id", "attr", "arg", "name", "asname"):
-            word = getattr(node, field, None)
-            if isinstance(word, str):
-                setattr(node, field, self._names.get(word, word))
-        if isinstance(node, (ast.Global, ast.Nonlocal)):
-            node.names = [self._names.get(one, one) for one in node.names]
-        self.generic_visit(node)
-        return node

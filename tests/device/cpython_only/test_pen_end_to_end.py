@@ -201,7 +201,7 @@ def test_a_broker_that_dies_and_one_that_is_away_at_first(
     one.wait_for(5)
     for _ in range(2):
         broker.restart()
-        time.sleep(0.8)
+        one.wait_for(len(one.payloads) + 3)  # the pen is live again
     output, complaint = process.communicate(timeout=100)
     assert process.returncode == 0, output + complaint
     check_sessions(one, 1)
@@ -219,7 +219,7 @@ def test_power_cuts_at_any_time_lose_and_repeat_nothing(
         for line in process.stdout:  # type: ignore[union-attr]
             if '"opened"' in line:
                 break
-        time.sleep(0.1 + 0.31 * number)
+        one.wait_for(len(one.payloads) + 4 + 6 * number)  # readings among them
         process.kill()
         process.communicate()
     pen.configure(speed=0)

@@ -33,6 +33,7 @@ NAMES = {kind: name for name, kind in oracle.KINDS.items()}
 DECODERS = {
     topics.HELLO: conversation.decode_hello,
     topics.RECORD: decode_record,
+    topics.URGENT: decode_record,
     topics.WILL: conversation.decode_will,
     topics.ACK: conversation.decode_ack,
     topics.GRANT: conversation.decode_grant,

@@ -6,7 +6,7 @@ millimetres in the document and in these models, and micrometres wherever one ca
 """
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -28,6 +28,7 @@ Keys = bytes | Mapping[int, bytes]  # a pen's one key, or its keys by epoch
 
 Tier = Literal["home", "nano", "cosmetic", "medical", "radio-frequency"]
 Supervision = Literal["none", "documented", "on_premises"]
+DeviceKind = Literal["pen", "radio-frequency", "roller"]
 
 DEPTH_MAX_MM = 20
 
@@ -62,6 +63,7 @@ Gtin = Annotated[str, BeforeValidator(_gtin)]
 BadgeId = Annotated[str, BeforeValidator(_badge_id)]
 DepthMm = Annotated[float, Field(ge=0, le=DEPTH_MAX_MM)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
+Count = Annotated[int, Field(ge=0)]
 
 
 def misplaced(place: tuple[str | int, ...], message: str) -> PydanticCustomError:
@@ -88,28 +90,61 @@ class _Entry(BaseModel):
 
 
 class Clinic(_Entry):
-    """Where the treatments happen."""
+    """Where the treatments happen. place: a clinic, or somebody's home."""
 
     id: Identifier
     name: Text
     policy: Identifier
     medical_director: Identifier | None = None
+    place: Literal["clinic", "home"] = "clinic"
 
 
 class Practitioner(_Entry):
-    """A person and the permit they hold here. `max_mm` is a documented limit of their own."""
+    """A person and the permit they hold here. `max_mm` is a documented limit of their own.
+
+    The licence is good from `license_from` to `license_expires`, both days included, but not while
+    it is suspended (`suspended_from` to `suspended_until`; without an end: until further notice).
+    """
 
     id: BadgeId
     name: Text
     credential: Text
     license: Text
+    license_from: date | None = None
     license_expires: date
+    suspended_from: date | None = None
+    suspended_until: date | None = None
     tier: Tier
     max_mm: DepthMm | None = None
     max_inclusive: bool = True
     basis: Text | None = None
     supervision: Supervision = "none"
     supervisor: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.license_from is not None and self.license_from > self.license_expires:
+            raise misplaced(("license_from",), "the licence would end before it begins")
+        if self.suspended_until is not None:
+            if self.suspended_from is None:
+                raise misplaced(("suspended_until",), "suspended_from is missing")
+            if self.suspended_until < self.suspended_from:
+                raise misplaced(("suspended_until",), "the suspension would end before it begins")
+        return self
+
+    def is_suspended(self, on: date) -> bool:
+        """Whether the licence is suspended on that day, or has not begun."""
+        if self.license_from is not None and on < self.license_from:
+            return True
+        if self.suspended_from is None or on < self.suspended_from:
+            return False
+        return self.suspended_until is None or on <= self.suspended_until
+
+    def licensed_until(self, on: date) -> date:
+        """The last day of the licence, as seen from a day on which it is good."""
+        if self.suspended_from is not None and on < self.suspended_from:
+            return min(self.license_expires, self.suspended_from - timedelta(days=1))
+        return self.license_expires
 
 
 def _is_key(secret: SecretStr) -> bool:
@@ -134,6 +169,7 @@ class Pen(_Entry):
 
     id: Identifier
     model: Text
+    kind: DeviceKind = "pen"
     cleared_class_ii: bool
     label_max_mm: DepthMm
     accuracy_mm: DepthMm
@@ -167,21 +203,38 @@ class Pen(_Entry):
 
 
 class CartridgeProduct(_Entry):
-    """A kind of cartridge, by its GTIN."""
+    """A kind of cartridge, by its GTIN. `reorder_at`: order more when so many are left."""
 
     gtin: Gtin
     name: Text
     needle_max_mm: DepthMm
     sterile_single_use: bool
+    reorder_at: Count | None = None
 
 
 class CartridgeLot(_Entry):
-    """A delivery of cartridges. `recalled` is the day from which it must not be used."""
+    """A delivery of cartridges. `recalled` is the day from which it must not be used.
+
+    `received`: how many came with it. What comes or goes later is stock's to say.
+    """
 
     gtin: Gtin
     lot: Text
-    received: Annotated[int, Field(ge=0)]
+    received: Count
+    expires: date | None = None
     recalled: date | None = None
+    recall: Text | None = None
+
+
+class Consumable(_Entry):
+    """What is used up beside cartridges, in whole units (000: sleeves, numbing cream; 004: glide)."""
+
+    id: Identifier
+    name: Text
+    kind: Literal["sleeve", "numbing_cream", "glide", "other"]
+    unit: Text
+    received: Count = 0
+    reorder_at: Count | None = None
 
 
 class Registry(_Entry):
@@ -192,6 +245,7 @@ class Registry(_Entry):
     pen: list[Pen] = []
     cartridge_product: list[CartridgeProduct] = []
     cartridge_lot: list[CartridgeLot] = []
+    consumable: list[Consumable] = []
 
     _people: dict[str, Practitioner] = PrivateAttr(default_factory=dict)
     _pens: dict[str, Pen] = PrivateAttr(default_factory=dict)
@@ -208,6 +262,7 @@ class Registry(_Entry):
         check_distinct("pen", "id", [pen.id for pen in self.pen])
         check_distinct("cartridge_product", "gtin", [one.gtin for one in self.cartridge_product])
         check_distinct("cartridge_lot", "lot", [(lot.gtin, lot.lot) for lot in self.cartridge_lot])
+        check_distinct("consumable", "id", [one.id for one in self.consumable])
         for index, person in enumerate(self.practitioner):
             if person.supervisor is not None and person.supervisor not in self._people:
                 raise misplaced(
@@ -241,3 +296,7 @@ class Registry(_Entry):
     def find_lot(self, gtin: str, lot: str) -> CartridgeLot | None:
         """The delivered lot."""
         return self._lots.get((gtin, lot))
+
+    def find_consumable(self, consumable_id: str) -> Consumable | None:
+        """The consumable with that id."""
+        return next((one for one in self.consumable if one.id == consumable_id), None)

@@ -9,12 +9,10 @@ then went beyond that fallback: cosmetic work by a nurse whom nobody supervises 
 from dataclasses import dataclass
 from datetime import date
 
-from needletrail_gateway.core.cartridge import Cartridge
-from needletrail_gateway.core.policy import Code, Policy, TierRule, Who
-from needletrail_gateway.core.registry import Pen, Practitioner, Registry, um
+from needletrail_gateway.core.judging.cartridge import Cartridge
+from needletrail_gateway.core.packs.model import SUPERVISION_RANK, Code, Policy, TierRule, Who
+from needletrail_gateway.core.registry.model import Pen, Practitioner, Registry, um
 from needletrail_protocol import ndef
-
-_SUPERVISION_RANK = {"none": 0, "documented": 1, "on_premises": 2}
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,14 @@ def decide_for(
     if person.license_expires < on:
         nothing = [Limit("licence expired", 0, True)]
         return _scope(nothing, pen, registry, cartridge, person.id, None, findings=("LICENSE_EXPIRED",))
+    if person.is_suspended(on):
+        nothing = [Limit("licence not valid", 0, True)]
+        return _scope(
+            nothing, pen, registry, cartridge, person.id, None, findings=("LICENSE_NOT_VALID",)
+        )
     limits = []
     beyond: list[Code] = []
-    until = person.license_expires
+    until = person.licensed_until(on)
     tier = policy.find_tier(person.tier)
     if tier is None:
         beyond.append("TIER_NOT_PERMITTED")
@@ -136,23 +139,30 @@ def _missing(
         return ["TIER_NOT_PERMITTED"], date.max
     missing: list[Code] = []
     until = date.max
-    if _SUPERVISION_RANK[who.supervision] > 0:
+    if SUPERVISION_RANK[who.supervision] > 0:
         supervisor = (
             registry.find_practitioner(person.supervisor) if person.supervisor is not None else None
         )
-        needs_less = _SUPERVISION_RANK[person.supervision] < _SUPERVISION_RANK[who.supervision]
+        needs_less = SUPERVISION_RANK[person.supervision] < SUPERVISION_RANK[who.supervision]
         if (
             needs_less
             or supervisor is None
             or supervisor.id == person.id
             or supervisor.license_expires < on
+            or supervisor.is_suspended(on)
             or not _may_supervise(tier, supervisor)
         ):
             missing.append("SUPERVISION_MISSING")
         else:
-            until = supervisor.license_expires
-    if tier.requires_medical_director and registry.clinic.medical_director is None:
-        missing.append("DIRECTOR_MISSING")
+            until = supervisor.licensed_until(on)
+    clinic = registry.clinic
+    if tier.place is not None and not tier.place.permits(
+        clinic.place, clinic.medical_director is not None
+    ):
+        needs_director = clinic.place == "clinic" and "clinic_with_director" in tier.place.where
+        missing.append("DIRECTOR_MISSING" if needs_director else "PLACE_NOT_PERMITTED")
+    if tier.device is not None and pen.kind not in tier.device.kinds:
+        missing.append("DEVICE_NOT_PERMITTED")
     if tier.requires_cleared_device and not pen.cleared_class_ii:
         missing.append("DEVICE_NOT_CLEARED")
     return missing, until
@@ -182,7 +192,8 @@ def _scope(
 ) -> Scope:
     limits = [*limits, Limit("pen label", um(pen.label_max_mm), True)]
     product = registry.find_product(cartridge.gtin) if cartridge is not None else None
-    if product is not None:
+    asks = None if tier is None else tier.cartridge
+    if product is not None and (asks is None or asks.needle_limits_depth):
         limits.append(Limit("cartridge", um(product.needle_max_mm), True))
     # Of two equal limits the exclusive one is the lower.
     limits.sort(key=lambda limit: (limit.um, limit.inclusive))

@@ -1,0 +1,1 @@
+"""The desk: what a clinic's people type about registry, stock, policy and ledger."""

@@ -1,0 +1,74 @@
+"""Options that several commands of the desk share, and the ledger that they name."""
+
+import getpass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from needletrail_gateway.shell.documents import DocumentError
+from needletrail_gateway.shell.ledger import Ledger
+from needletrail_gateway.shell.settings import read_settings
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="The gateway's settings, for its ledger."),
+]
+LedgerOption = Annotated[
+    Path | None,
+    typer.Option("--ledger", metavar="FILE", help="The ledger itself, instead of --config."),
+]
+WhoOption = Annotated[
+    str | None,
+    typer.Option(
+        "--who",
+        metavar="ID",
+        envvar="NEEDLETRAIL_WHO",
+        help="Who says so, for the record; left out: the account's name.",
+    ),
+]
+WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why, for the record.")]
+
+_TEXT_MAX = 200
+
+
+def now_utc_ms() -> int:
+    """The time of what is recorded now."""
+    return time.time_ns() // 1_000_000
+
+
+def who_is_it(given: str | None) -> str:
+    """Who answers for a change: as given, or the name of the account."""
+    return checked("--who", given if given is not None else getpass.getuser())
+
+
+def checked(option: str, text: str) -> str:
+    """A text for the record; DocumentError if it is empty, too long or not one line."""
+    if not text.strip() or len(text) > _TEXT_MAX or not text.isprintable():
+        raise DocumentError(f"{option}: give one line of 1 to {_TEXT_MAX} characters.")
+    return text
+
+
+def place_of(config: Path | None, ledger: Path | None) -> tuple[str | Path, Path | None]:
+    """Where the ledger is that the options name, and the folder of packs if the settings name one."""
+    if (config is None) == (ledger is None):
+        raise DocumentError("give the ledger: either --config FILE or --ledger FILE")
+    if ledger is not None:
+        return ledger, None
+    assert config is not None
+    settings = read_settings(config)
+    return settings.ledger.location, settings.policy.folder
+
+
+@contextmanager
+def opened_ledger(location: str | Path) -> Iterator[Ledger]:
+    """The ledger at that place, for as long as the block runs."""
+    opened = Ledger.open(location)
+    try:
+        yield opened
+    finally:
+        opened.close()

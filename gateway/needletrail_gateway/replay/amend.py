@@ -1,0 +1,69 @@
+"""One session judged again with what is known today, and the verdict entered beside the old one.
+
+A verdict is never overwritten. The new one is another entry, which names the one that it amends and
+why; the session's row then points to it. It is judged by the pack and the registry that were in force
+at the session: what changes it is a note, a person's override, or records that came late.
+"""
+
+from typing import Literal
+
+from needletrail_gateway.replay.knowledge import Knowledge
+from needletrail_gateway.replay.refold import judge
+from needletrail_gateway.replay.sessions import find_session
+from needletrail_gateway.shell.ledger import Group, Ledger, LedgerError, NewEntry, to_json
+
+Because = Literal["override", "note", "late record"]
+
+
+def amend(ledger: Ledger, session_id: str, because: Because, now_utc_ms: int) -> int | None:
+    """The entry of the new verdict; None, and nothing is entered, if it would say the same.
+
+    LedgerError if there is no such session, if it is not over, if its readings have been removed, or
+    if the ledger is too old to have its pack.
+    """
+    recorded = find_session(ledger, session_id)
+    row = recorded.row
+    if recorded.is_expired:
+        raise LedgerError(f"the readings of {session_id} have been removed: nobody can judge it again")
+    knowledge = Knowledge(ledger)
+    rules = knowledge.rules_then(row)
+    if rules is None:
+        raise LedgerError(
+            f"{session_id} was judged before the ledger kept its packs: by which one is not known"
+        )
+    judged = judge(recorded, rules, knowledge.elsewhere(row))
+    statement = judged.statement()
+    said = ledger.statement(row) or {}
+    for name in ("alerts", "amends", "because"):
+        said.pop(name, None)
+    if to_json(said) == to_json(statement):
+        return None
+    amended = {**statement, "amends": row["verdict_entry"], "because": because}
+    treatment, verdict = judged.treatment, judged.verdict
+    group = Group(
+        entries=[NewEntry("verdict", to_json(amended), row["pen"], session_id=session_id)],
+        session_changes=[
+            {
+                "session_id": session_id,
+                "verdict": verdict.outcome,
+                "verdict_entry": 0,
+                "reused": "CARTRIDGE_REUSED" in verdict.reasons,
+            }
+        ],
+    )
+    visit, started_utc_ms = treatment.visit, treatment.utc_ms(treatment.opened_t_ms)
+    if visit is not None and verdict.tier is not None:
+        group.visits.append(
+            {
+                "session_id": session_id,
+                "client": visit.client,
+                "note_entry": visit.entry,
+                "started_utc_ms": recorded.received_utc_ms
+                if started_utc_ms is None
+                else started_utc_ms,
+                "tier": verdict.tier,
+            }
+        )
+    ledger.commit(group, now_utc_ms)
+    entry: int = ledger.session(session_id)["verdict_entry"]
+    return entry

@@ -1,0 +1,107 @@
+"""What a replay knows beside a session's records: its rules, its cartridge elsewhere, its notes.
+
+Strategy: everything is as the ledger has it today, and in the order of treatment. Live, a session whose
+records came late could not be known to those judged before; here the cartridge's first use is the one
+that was first, whoever told of it when. Packs and registries are those that the session's row names.
+Of cartridges only those that worked in several sessions are held, so a year needs no more room.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import func, select, tuple_
+
+from needletrail_gateway.core.judging.facts import Visit
+from needletrail_gateway.core.packs.model import Policy
+from needletrail_gateway.core.registry.model import Registry
+from needletrail_gateway.core.treatment import Elsewhere, Rules, Treatment
+from needletrail_gateway.shell import schema
+from needletrail_gateway.shell.ledger import Ledger
+from needletrail_gateway.shell.notebook import Notebook
+from needletrail_gateway.shell.rulebook import POLICY
+
+_KEPT = 32  # rules that were made; most ask for the same
+_Use = tuple[int, str, str]  # when it began, session, use
+
+
+class Knowledge:
+    """What was written up to the moment in which it is made."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._notebook = Notebook(ledger)
+        self._notebook.read_on()
+        self._packs = {
+            entry.id: Policy.model_validate(entry.json()) for entry in ledger.all_entries(POLICY)
+        }
+        self._made: OrderedDict[tuple[int, int], Rules] = OrderedDict()
+        self._uses = _shared_cartridges(ledger)
+
+    def elsewhere(self, row: Mapping[str, Any]) -> Elsewhere:
+        """For the session with that row."""
+        used_in = self._used_in(row)
+        visits: dict[str | None, Visit | None] = {}  # by practitioner; a late badge brings another one
+
+        def visit(treatment: Treatment) -> Visit | None:
+            practitioner = treatment.scope.practitioner
+            if practitioner not in visits:
+                visits[practitioner] = self._notebook.visit(
+                    treatment.session_id, practitioner, treatment.utc_ms(treatment.opened_t_ms)
+                )
+            return visits[practitioner]
+
+        overrides = self._notebook.overrides(row["session_id"])
+        return Elsewhere(lambda _treatment: used_in, visit, lambda _treatment: overrides)
+
+    def rules_then(self, row: Mapping[str, Any]) -> Rules | None:
+        """Pack and registry by which it was judged; None if an old ledger does not have the pack."""
+        policy = self._packs.get(row["policy_entry"])
+        return None if policy is None else self.rules_by(policy, row)
+
+    def rules_by(self, policy: Policy, row: Mapping[str, Any]) -> Rules:
+        """A pack, with the registry as it stood at the session."""
+        key = (id(policy), row["registry_entry"])
+        found = self._made.get(key)
+        if found is None:
+            found = self._made[key] = self.rules_of(policy, self._ledger.registry_at(key[1]), key[1])
+            if len(self._made) > _KEPT:
+                self._made.popitem(last=False)
+        return found
+
+    def rules_of(self, policy: Policy, registry: Registry, registry_entry: int = 0) -> Rules:
+        """A pack and a registry; if the ledger has that very pack, its entry is named."""
+        for entry, known in self._packs.items():
+            if known is policy or known == policy:
+                return Rules(known, registry, entry, registry_entry)
+        return Rules(policy, registry, 0, registry_entry)
+
+    def _used_in(self, row: Mapping[str, Any]) -> str | None:
+        ours = (row["started_utc_ms"] or 0, row["session_id"])
+        uses = self._uses.get((row["gtin"], row["serial"]), ())
+        return next(
+            (
+                session_id
+                for started_utc_ms, session_id, use_id in uses
+                if use_id != row["use_id"] and (started_utc_ms, session_id) < ours
+            ),
+            None,
+        )
+
+
+def _shared_cartridges(ledger: Ledger) -> dict[tuple[str, str], list[_Use]]:
+    """The sessions of cartridges that worked in more than one, in the order of treatment."""
+    column = schema.session.c
+    cartridge = (column.gtin, column.serial)
+    worked = (column.worked.is_(True), column.serial.is_not(None))
+    shared = select(*cartridge).where(*worked).group_by(*cartridge).having(func.count() > 1)
+    query = select(*cartridge, column.started_utc_ms, column.session_id, column.use_id).where(
+        *worked, tuple_(*cartridge).in_(shared)
+    )
+    found: defaultdict[tuple[str, str], list[_Use]] = defaultdict(list)
+    with ledger.engine.execution_options(is_writer=False).connect() as connection:
+        for row in connection.execute(query):
+            found[row.gtin, row.serial].append((row.started_utc_ms or 0, row.session_id, row.use_id))
+    for uses in found.values():
+        uses.sort()
+    return dict(found)
