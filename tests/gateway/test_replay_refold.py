@@ -10,9 +10,9 @@ from random import Random
 import pytest
 from gateway_clinic import NOW_UTC_MS, badge, cartridge_tag
 from gateway_desk import Desk, NewLedger
+from honest_pen import HonestPen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from honest_pen import HonestPen
 from test_lane_restored import act
 
 from needletrail_gateway.core.packs.model import Policy
