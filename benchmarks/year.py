@@ -6,26 +6,29 @@ acknowledge); no broker, so the network's part of intake is not counted. When th
 sessions, the last ones' cost is taken, and the whole ledger is judged again under another pack and
 verified.
 
-All times are CPU time of this process. `live`: a session's, median over the last rounds of treatments
-(each round is every treatment once, so rounds are alike). `rejudge`, `verify`: a session's, of the
-whole ledger, median of the runs. `restart`: an intake's start on that ledger, in all. `ratio`: samples
-a second of rejudging beside live intake. Decoding and counting are the replay's inner parts. Cost is
-flat if at no size it is more than 10 % above the cost at the smallest one.
+All times are CPU time of this process. `live_ms` is a session's of mean length: the median of the last
+rounds before that size, each of every treatment once. `rejudge_ms`, `verify_ms`: a session's, of the
+whole ledger, median of the runs. A machine is faster at one time than at another; so each of the three
+is done by turns with the same work on a ledger that stays small, and whether the cost grows is read
+from the ratio (`beside_small`). `flat` is the highest such ratio beside that of the smallest size.
+`restart_ms`: an intake's start on that ledger, in all. `ratio`: samples a second of rejudging beside
+live intake. Decoding and counting are the replay's inner parts.
 """
 
 import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import structlog
 from parts import fleet, report
-from parts.year import LiveClinic, Year, tapes
+from parts.year import Day, LiveClinic, Year, tapes
 
+from needletrail_gateway.bench.tapes import Tape
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.replay import columns
 from needletrail_gateway.replay.knowledge import Knowledge
@@ -39,7 +42,7 @@ from needletrail_protocol.readings import Readings, decode_record
 
 GOALS = {"samples_per_s": 1_000_000, "ratio": 20, "flat": 1.10}
 SIZES = (100, 500, 1_000, 5_000)
-ROUNDS_OF_TREATMENTS = 10  # of which the cost at a size is the median
+TURNS = 6  # rounds of treatments that are measured before a size
 OTHER_PACK = "us-ca"
 PAGE = 500
 
@@ -95,81 +98,150 @@ def inner_parts(year: Year, rounds: int) -> dict[str, float]:
     return rates
 
 
+class Small:
+    """A ledger that stays as small as at the beginning: what the same work costs at this moment."""
+
+    def __init__(self, folder: Path, tapes_of: list[Tape], pens: int, sessions: int) -> None:
+        self._folder = folder
+        self._tapes = tapes_of
+        self._pens = pens
+        self.sessions = sessions
+        self.location = folder / "small.sqlite"
+        year = Year(sessions, pens, tapes_of)
+        clinic = LiveClinic(self.location, year)
+        for day in year.days():
+            clinic.prepare(day)
+            clinic.take(day)
+        self.ledger = clinic.ledger
+
+    def live_s(self) -> float:
+        """CPU of a sample: every treatment once, into an empty ledger."""
+        year = Year(len(self._tapes), self._pens, self._tapes)
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            clinic = LiveClinic(Path(folder) / "empty.sqlite", year)
+            return _take(clinic, list(year.days()))
+
+
+def _take(clinic: LiveClinic, days: list[Day]) -> float:
+    """CPU of a sample."""
+    spent_s = 0.0
+    for day in days:
+        clinic.prepare(day)
+        spent_s += cpu_s(lambda day=day: clinic.take(day))  # type: ignore[misc]
+    return spent_s / sum(day.samples for day in days)
+
+
 class Grown:
     """The year's ledger as it grows, and what was measured at each size."""
 
-    def __init__(self, folder: Path, year: Year, rounds: int, talk: bool) -> None:
+    def __init__(self, folder: Path, year: Year, small: Small, rounds: int, talk: bool) -> None:
         self._location = folder / "ledger.sqlite"
         self._year = year
+        self._small = small
         self._rounds = rounds
         self._talk = talk
         self._clinic = LiveClinic(self._location, year)
         self.sessions = self.samples = 0
-        self._costs: list[tuple[int, int, float]] = []  # of each day: sessions, samples, CPU
 
     def grow(self, sizes: list[int]) -> list[dict[str, Any]]:
-        found = []
-        left = [*sizes]
-        for day in self._year.days():
-            self._clinic.prepare(day)
-            spent_s = cpu_s(lambda day=day: self._clinic.take(day))  # type: ignore[misc]
-            self._costs.append((day.sessions, day.samples, spent_s))
-            self.sessions += day.sessions
-            self.samples += day.samples
-            while left and self.sessions >= left[0]:
-                found.append(self._measure())
-                left.pop(0)
-        judged = sum(row["verdict"] is not None for row in self._clinic.ledger.sessions())
-        if judged != self.sessions or self._clinic.ledger.quarantined(1):
+        """At a size, the last days are taken in by turns with the same treatments elsewhere."""
+        found: list[dict[str, Any]] = []
+        for size, days in self._approaches(sizes):
+            live: list[tuple[float, float]] = []
+            for some in days:
+                rate = self._take(some)
+                if some is not days[0]:
+                    live.append((rate, self._small.live_s()))
+            found.append(self._measure(live))
+            if self.sessions < size:
+                raise RuntimeError(f"{self.sessions} sessions where {size} were wanted")
+        ledger = self._clinic.ledger
+        judged = sum(row["verdict"] is not None for row in ledger.sessions())
+        if judged != self.sessions or ledger.quarantined(1):
             raise RuntimeError(f"{judged} of {self.sessions} sessions judged")
         return found
 
-    def _measure(self) -> dict[str, Any]:
+    def _approaches(self, sizes: list[int]) -> Iterator[tuple[int, list[Iterable[Day]]]]:
+        """For each size the days up to it: first those that are not measured, then rounds that are."""
+        each = len(self._year.treatments)
+        days = self._year.days()
+        made = 0
+
+        def until(wanted: int) -> Iterator[Day]:
+            nonlocal made
+            while made < wanted:
+                day = next(days)
+                made += day.sessions
+                yield day
+
+        for size in sizes:
+            first = max(size - TURNS * each, made)
+            yield size, [until(wanted) for wanted in range(first, size + 1, each)]
+
+    def _take(self, days: Iterable[Day]) -> float:
+        """CPU of a sample."""
+        spent_s, samples = 0.0, 0
+        for day in days:
+            spent_s += _take(self._clinic, [day]) * day.samples
+            samples += day.samples
+            self.sessions += day.sessions
+        self.samples += samples
+        return spent_s / max(samples, 1)
+
+    def _measure(self, live: list[tuple[float, float]]) -> dict[str, Any]:
         ledger, sessions = self._clinic.ledger, self.sessions
         policy = read_policy(OTHER_PACK)
         before_mb = resident_mb()
-        rejudge_s = [cpu_s(lambda: judge_again(ledger, policy)) for _ in range(self._rounds)]
+        rejudge_s, verify_s, restart_s = [], [], []
+        for _ in range(self._rounds):
+            rejudge_s.append(
+                (
+                    cpu_s(lambda: judge_again(ledger, policy)),
+                    cpu_s(lambda: judge_again(self._small.ledger, policy)),
+                )
+            )
+            restart_s.append(cpu_s(self._clinic.start))
         more_mb = resident_mb() - before_mb
-        verify_s = [cpu_s(self._verify) for _ in range(1 if sessions > 1_000 else self._rounds)]
-        restart_s = [cpu_s(self._clinic.start) for _ in range(self._rounds)]
-        live_s = self._live_cost()
+        for _ in range(1 if sessions > 1_000 else self._rounds):
+            verify_s.append(
+                (
+                    cpu_s(lambda: _verify(self._location)),
+                    cpu_s(lambda: _verify(self._small.location)),
+                )
+            )
+        small = self._small.sessions
         mean = self.samples / sessions
+        live_s = report.median([ours for ours, _ in live])
+        again_s = report.median([ours for ours, _ in rejudge_s])
         found = {
             "sessions": sessions,
             "samples": self.samples,
             "entries": ledger.last_entry_id(),
-            "live_ms": 1000 * live_s,
-            "rejudge_ms": 1000 * report.median(rejudge_s) / sessions,
-            "verify_ms": 1000 * report.median(verify_s) / sessions,
+            "live_ms": 1000 * live_s * mean,
+            "rejudge_ms": 1000 * again_s / sessions,
+            "verify_ms": 1000 * report.median([ours for ours, _ in verify_s]) / sessions,
+            "live_beside_small": report.median([ours / theirs for ours, theirs in live]),
+            "rejudge_beside_small": report.median(
+                [ours / sessions / (theirs / small) for ours, theirs in rejudge_s]
+            ),
+            "verify_beside_small": report.median(
+                [ours / sessions / (theirs / small) for ours, theirs in verify_s]
+            ),
             "restart_ms": 1000 * report.median(restart_s),
             "rejudge_more_mb": more_mb,
-            "live_samples_per_s": mean / live_s,
-            "rejudge_samples_per_s": self.samples / report.median(rejudge_s),
+            "live_samples_per_s": 1 / live_s,
+            "rejudge_samples_per_s": self.samples / again_s,
+            "ratio": self.samples / again_s * live_s,
         }
-        found["ratio"] = found["rejudge_samples_per_s"] / found["live_samples_per_s"]
         if self._talk:
             print("  ".join(f"{name} {value:,.4g}" for name, value in found.items()), file=sys.stderr)
         return found
 
-    def _live_cost(self) -> float:
-        """CPU of a session of mean length: the median over the last rounds of treatments."""
-        mean = self.samples / self.sessions
-        costs = []
-        sessions = samples = 0
-        spent_s = 0.0
-        for of_day in reversed(self._costs):
-            sessions, samples, spent_s = sessions + of_day[0], samples + of_day[1], spent_s + of_day[2]
-            if sessions >= len(self._year.treatments):
-                costs.append(spent_s / samples * mean)
-                sessions, samples, spent_s = 0, 0, 0.0
-            if len(costs) == ROUNDS_OF_TREATMENTS:
-                break
-        return report.median(costs or [spent_s / max(samples, 1) * mean])
 
-    def _verify(self) -> None:
-        proof = prove(self._location)
-        if not proof.is_intact:
-            raise RuntimeError(f"the ledger does not verify: {proof.findings[:3]}")
+def _verify(location: Path) -> None:
+    proof = prove(location)
+    if not proof.is_intact:
+        raise RuntimeError(f"the ledger does not verify: {proof.findings[:3]}")
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -180,11 +252,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     year = Year(sessions, 3 if quick else arguments.pens, made)
     rounds = 1 if quick else arguments.rounds
     parts = inner_parts(year, rounds)
-    with tempfile.TemporaryDirectory() as folder:
-        found = Grown(Path(folder), year, rounds, not arguments.json).grow(sizes)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        small = Small(folder, made, len(year.pens), sizes[0])
+        found = Grown(folder, year, small, rounds, not arguments.json).grow(sizes)
     flat = {
-        name: max(row[name] / found[0][name] for row in found)
-        for name in ("live_ms", "rejudge_ms", "verify_ms")
+        name: max(row[f"{name}_beside_small"] / found[0][f"{name}_beside_small"] for row in found)
+        for name in ("live", "rejudge", "verify")
     }
     return {"goals": GOALS, "pens": len(year.pens), "parts": parts, "sizes": found, "flat": flat}
 

@@ -10,7 +10,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import Engine, func, select, tuple_
 
 from needletrail_gateway.core.judging.facts import Visit
 from needletrail_gateway.core.packs.model import Policy
@@ -20,7 +20,9 @@ from needletrail_gateway.shell import schema
 from needletrail_gateway.shell.ledger import Ledger
 from needletrail_gateway.shell.notebook import Notebook
 from needletrail_gateway.shell.rulebook import POLICY
+from needletrail_protocol.tables import UTC_MAX
 
+_CLIENTS_KEPT = 1_000
 _KEPT = 32  # rules that were made; most ask for the same
 _Use = tuple[int, str, str]  # when it began, session, use
 
@@ -30,7 +32,7 @@ class Knowledge:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._notebook = Notebook(ledger)
+        self._notebook = Notebook(_Remembering(ledger.engine))
         self._notebook.read_on()
         self._packs = {
             entry.id: Policy.model_validate(entry.json()) for entry in ledger.all_entries(POLICY)
@@ -87,6 +89,23 @@ class Knowledge:
             ),
             None,
         )
+
+
+class _Remembering(Ledger):
+    """A ledger that reads what a client had once, for all of the client's sessions."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._clients: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
+
+    def visits(self, client: str, before_utc_ms: int) -> list[dict[str, Any]]:
+        """What a client had before a time, as rows, oldest first."""
+        found = self._clients.get(client)
+        if found is None:
+            found = self._clients[client] = super().visits(client, UTC_MAX)
+            if len(self._clients) > _CLIENTS_KEPT:
+                self._clients.popitem(last=False)
+        return [row for row in found if row["started_utc_ms"] < before_utc_ms]
 
 
 def _shared_cartridges(ledger: Ledger) -> dict[tuple[str, str], list[_Use]]:
