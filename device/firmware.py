@@ -18,8 +18,9 @@ import json
 import os
 import random
 import sys
-import time
-from binascii import crc32
+
+from needletrail_device.clock import Clock
+from needletrail_device.loading import forget
 
 TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
 if TYPE_CHECKING:
@@ -27,20 +28,10 @@ if TYPE_CHECKING:
 
 LOW = "low"  # drivers.faults: a battery that is low has not failed
 EXIT_DONE, EXIT_INPUT, EXIT_UNDELIVERED, EXIT_RESTART = 0, 2, 3, 4
-IDLE_S = 0.01  # how long the uplink's task sleeps when there is nothing to send
+IDLE_S = 0.01  # how long to sleep when there is nothing to do
 LINGER_MS = 300  # after the last acknowledgement: an alert may still be on its way
-GRANT_GRACE_MS = 2000  # a grant in flash will do if none comes within this time of the first ack
 GC_THRESHOLD_BYTES = 4096
-CLOCK_SET_YEAR = 2026  # a clock before that was never set
-UNIX_2000_S = 946_684_800  # 1 January 2000, where some ports begin to count
 COMPUTERS = ("linux", "darwin", "win32")  # where somebody types a command
-# Compiling takes four times a module's size for a moment: so the large ones come first.
-LARGE_MODULES = (
-    "needletrail_protocol.messages",
-    "needletrail_device.uplink",
-    "needletrail_device.recorder",
-    "needletrail_device.journal",
-)
 
 
 def _here() -> str:
@@ -56,35 +47,6 @@ def _add_paths() -> None:
     for path in (protocol, here):
         if path not in sys.path:
             sys.path.insert(0, path)
-
-
-class Clock:
-    """Milliseconds since power-on, from a counter that may wrap."""
-
-    def __init__(self) -> None:
-        self._ticks_ms = getattr(time, "ticks_ms", None)
-        self._last = self._ticks_ms() if self._ticks_ms else time.monotonic_ns() // 1000000
-        self._now_ms = 0
-
-    def now_ms(self) -> int:
-        """Never falls."""
-        if self._ticks_ms:
-            ticks = self._ticks_ms()
-            self._now_ms += time.ticks_diff(ticks, self._last)
-            self._last = ticks
-            return self._now_ms
-        return time.monotonic_ns() // 1000000 - self._last
-
-
-def _forget(*names: str) -> None:
-    """Modules that have done their work give back their part of the heap."""
-    for name in names:
-        if name in sys.modules:
-            parent, _, child = name.rpartition(".")
-            del sys.modules[name]
-            if hasattr(sys.modules[parent], child):
-                delattr(sys.modules[parent], child)
-    gc.collect()
 
 
 class Heap:
@@ -114,251 +76,41 @@ def tell(event: str, *pairs: "tuple[str, Any]") -> None:
     sys.stdout.flush()
 
 
-def _read_config(flash: str) -> "tuple[Any, int]":
-    """(what pen.json says, CRC-32 of it); InputError if a person must mend it."""
-    from needletrail_device import config
-    from needletrail_device.inputs import InputError
-
-    path = flash + "/" + config.FILE
-    text = None
-    try:
-        with open(path) as file:
-            text = file.read()
-    except (OSError, UnicodeError):
-        pass
-    if text is None:
-        raise InputError(path, 0, "cannot be read")
-    return config.load(path, text), crc32(text.encode())
-
-
-def _update(updater: "Any", feed: "Any") -> bool:
-    """Install what lies in flash, if anything does. True: restart, so that its trial begins."""
-    reason = ""
-    try:
-        reason = updater.offer(lambda _bytes, _of_bytes: feed())
-    except OSError:
-        return False  # there is none
-    _forget("needletrail_device.bundle")
-    tell("update", ("refused", reason))
-    return reason is None
-
-
-def _utc_ns() -> "int | None":
-    """Nanoseconds since 1970, or None while the clock is not set."""
-    if time.gmtime()[0] < CLOCK_SET_YEAR:
-        return None
-    unix_s = UNIX_2000_S if time.gmtime(0)[0] == 2000 else 0  # MicroPython's ports differ
-    return time.time_ns() + unix_s * 1000000000
-
-
 class Pen:
-    """Everything that one power-on needs, built in order.
+    """What one power-on works with. assembly builds it, in order.
 
-    module: the board's file, None for a virtual board. feed: the watchdog's.
+    feed: the watchdog's. context: of TLS, or None. wifi: None on a computer.
     """
 
-    def __init__(
-        self,
-        flash: str,
-        clock: Clock,
-        heap: Heap,
-        found: "tuple[Any, int]",
-        module: "Any",
-        updater: "Any",
-        feed: "Callable[[], object]",
-    ) -> None:
+    config: "Any"
+    board: "Any"
+    journal: "Any"
+    limits: "Any"
+    recorder: "Any"
+    uplink: "Any"
+    connection: "Any"
+    context: "Any"
+    wifi: "Any"
+
+    def __init__(self, clock: "Any", heap: Heap, feed: "Callable[[], object]") -> None:
         self.clock = clock
         self.heap = heap
         self.feed = feed
-        for name in LARGE_MODULES:
-            __import__(name)
-            gc.collect()
-            feed()
-        self.config, config_crc = found
-        self.board = self._virtual() if module is None else self._handpiece(module)
-        _forget("boards.tape_head")
-        from needletrail_device import connection, limits, recorder, streams, uplink
-        from needletrail_protocol import authentication, topics
 
-        heap.look()
-        epoch, secret, files, lost_session = self._open_journal(flash)
-        maybe_sent_seq = self.journal.next_seq - (1 if lost_session is None else 2)
-        self.journal.measure()
-        self.journal.boot += 1
-        self.journal.save()
-        key = authentication.MacKey(secret, epoch)
-        grant_topic = topics.build(self.config.clinic, self.config.pen, topics.GRANT)
-        self.limits = limits.Limits(
-            files, key, authentication.external_data(grant_topic, self.config.pen, epoch)
-        )
-        self.recorder = recorder.Recorder(
-            self.config,
-            self.journal,
-            self.limits,
-            self.board.period_ms,
-            self.board.show,
-            tell,
-            self.board.set_motor if self.config.motor_interlock else None,
-            self.board.guard,
-        )
-        self.uplink = uplink.Uplink(
-            self.config,
-            key,
-            self.journal,
-            maybe_sent_seq,
-            self.limits,
-            tell,
-            self.recorder.alert,
-            self.recorder.grant_changed,
-            config_crc,
-            self.board.clock,
-        )
-        tell("boot", ("boot", self.journal.boot), ("backlog", self._backlog()))
-        if lost_session is not None:
-            tell("closed", ("session", lost_session), ("cause", "power loss"))
-        self.recorder.boot(self.board.utc_ms, self.board.name)
-        given_up = updater.take_given_up()
-        if given_up:
-            tell("given_up", ("version", given_up))
-            self.recorder.fault(0, "firmware", "rolled_back")
-            self.recorder.fault(0, "firmware", None)
-        self._context = self._trust(flash, streams)
-        self._open_stream = streams.open_stream
-        self._wifi = None if module is None else self._radio(module)
-        self.connection = connection.Connection(
-            self.uplink, self._stream, self.clock.now_ms, tell, heap.look
-        )
-        heap.look()
-        _forget("needletrail_device.recovery")
+    async def open_stream(self) -> "tuple[Any, Any]":
+        """A stream to the broker; OSError if there is none."""
+        from needletrail_device.streams import open_stream
 
-    async def _stream(self) -> "tuple[Any, Any]":
-        if self._wifi is not None:
-            await self._wifi.join()
+        if self.wifi is not None:
+            await self.wifi.join()
         config = self.config
-        return await self._open_stream(config.broker_host, config.broker_port, self._context)
+        return await open_stream(config.broker_host, config.broker_port, self.context)
 
-    def _radio(self, module: "Any") -> "Any":
-        from needletrail_device.wifi import Wifi
-
-        config = self.config
-        ask_time = None
-        if config.wifi_time_server and _utc_ns() is None:
-            import ntptime
-
-            ntptime.host = config.wifi_time_server
-            ask_time = ntptime.settime
-        return Wifi(
-            module.wlan(),
-            config.wifi_ssid,
-            config.wifi_password,
-            self.clock.now_ms,
-            asyncio.sleep,
-            ask_time,
-        )
-
-    def _handpiece(self, module: "Any") -> "Any":
-        from needletrail_device.handpiece import Handpiece
-
-        return Handpiece(
-            module.NAME,
-            module.parts(module.dial()),
-            time.ticks_ms,
-            time.ticks_diff,
-            asyncio.sleep,
-            self.feed,
-            _utc_ns,
-        )
-
-    def _virtual(self) -> "Any":
-        config = self.config
-        if config.timer:
-            from boards import virtual_timer
-
-            now_us, nap_us = _microseconds()
-            return virtual_timer.Board(
-                config.tape, config.speed, self.clock.now_ms, asyncio.sleep, tell, now_us, nap_us
-            )
-        from boards import virtual
-
-        return virtual.Board(config.tape, config.speed, self.clock.now_ms, asyncio.sleep, tell)
-
-    def _open_journal(self, flash: str) -> "tuple[int, bytes, Any, int | None]":
-        """(key epoch, key, folder, session found open): the oldest epoch with records left to deliver.
-
-        So a pen whose key was changed first delivers under the old key what it recorded under it.
-        """
-        from needletrail_device.folder import Folder
-        from needletrail_device.journal import Journal
-        from needletrail_device.recovery import recover
-
-        config = self.config
-        for epoch, key in config.previous + [(config.epoch, config.key)]:
-            path = "%s/epoch-%d" % (flash, epoch)
-            if epoch != config.epoch and not _is_there(path):
-                continue
-            files = Folder(path)
-            if getattr(config, "slow_write_ms", 0):
-                files = self._slow(files)
-            self.journal = Journal(files)
-            lost_session = recover(self.journal)
-            if epoch == config.epoch or self._backlog():
-                return epoch, key, files, lost_session
-            self.journal.close()
-        raise ValueError("no epoch")  # the last one always returns
-
-    def _slow(self, files: "Any") -> "Any":
-        from boards.slow_flash import SlowFolder
-
-        return SlowFolder(files, self.config.slow_write_ms / 1000, time.sleep)
-
-    def _trust(self, flash: str, streams: "Any") -> "Any":
-        """The TLS context of the pinned authority; None: the clinic's network is trusted instead."""
-        from needletrail_device.inputs import InputError
-
-        name = self.config.broker_ca
-        if name is None:
-            return None
-        path = flash + "/" + name
-        context = None
-        try:
-            with open(path, "rb") as file:
-                context = streams.pinned(file.read())
-        except (OSError, ValueError):
-            pass
-        if context is None:
-            raise InputError(path, 0, "no certificate (DER) of an authority to trust")
-        return context
-
-    def _backlog(self) -> int:
+    def backlog(self) -> int:
+        """Records that the gateway has not committed."""
         return self.journal.next_seq - 1 - self.journal.durable_seq
 
     # ---- sampling ----
-
-    async def prove(self, updater: "Any") -> None:
-        """A firmware on trial has proved itself when the gateway has answered."""
-        while not self.uplink.is_ready:
-            await asyncio.sleep(IDLE_S)
-        updater.confirm()
-        tell("confirmed", ("version", updater.version))
-
-    async def wait_ready(self) -> None:
-        """The virtual board plays when the gateway has answered, so that speed changes nothing."""
-        until_ms = self.clock.now_ms() + int(self.config.wait_ready_s * 1000)
-        ready_ms = -1
-        while self.clock.now_ms() < until_ms:
-            if not self.uplink.is_ready:
-                ready_ms = -1
-            elif self.uplink.is_grant_heard:
-                return
-            elif ready_ms < 0:
-                ready_ms = self.clock.now_ms()
-            elif (
-                self.limits.issued_utc_ms is not None
-                and self.clock.now_ms() - ready_ms >= GRANT_GRACE_MS
-            ):
-                return
-            await asyncio.sleep(IDLE_S)
-        tell("offline")
 
     async def sample(self, network: "Any") -> None:
         """Hear the board until it is over, or until the network's task has crashed and nobody works."""
@@ -424,63 +176,45 @@ class Pen:
             await asyncio.sleep(IDLE_S)
 
 
-def _is_there(path: str) -> bool:
-    try:
-        os.stat(path)
-    except OSError:
-        return False
-    return True
-
-
-def _microseconds() -> "tuple[Any, Any]":
-    """A clock and a nap in microseconds, on either interpreter."""
-    if hasattr(time, "ticks_us"):
-        return time.ticks_us, time.sleep_us
-    return (lambda: time.monotonic_ns() // 1000), (lambda nap_us: time.sleep(nap_us / 1e6))
-
-
 def _nothing() -> None:
     """What a board without a watchdog feeds."""
 
 
-def _board_file(flash: str, name: str) -> "Any":
-    """The module of a real board."""
-    from needletrail_device.inputs import InputError
+def _assemble(flash: str, heap: Heap) -> "Pen | None":
+    """Everything that a power-on needs; None: an update was installed.
 
-    try:
-        __import__("boards." + name)
-    except ImportError:
-        pass
-    module = sys.modules.get("boards." + name)
-    if module is None:
-        raise InputError(flash + "/pen.json", 0, "board %r is not known here" % name)
-    return module
+    The modules for it are forgotten when this has returned; so it keeps them in no other frame.
+    """
+    from needletrail_device import assembly
+
+    config, config_crc = assembly.read_config(flash)
+    forget("needletrail_device.config")
+    module = None
+    feed = _nothing
+    if config.board != "virtual":
+        module = assembly.board_file(flash, config.board)
+        feed = module.watchdog().feed
+    from needletrail_device.update import Updater
+
+    updater = Updater(flash, _here(), config.board)
+    if assembly.install(updater, feed, tell):
+        return None
+    pen = Pen(Clock(), heap, feed)
+    pen.config = config
+    assembly.assemble(pen, flash, config_crc, module, updater, tell)
+    return pen
 
 
 async def power_on(flash: str) -> int:
     """One power-on, from boot to power off."""
     heap = Heap()
-    found = _read_config(flash)
-    name = found[0].board
-    _forget("needletrail_device.config")
-    module = None
-    feed = _nothing
-    if name != "virtual":
-        module = _board_file(flash, name)
-        feed = module.watchdog().feed
-    from needletrail_device.update import Updater
-
-    updater = Updater(flash, _here(), name)
-    if _update(updater, feed):
+    pen = _assemble(flash, heap)
+    forget("needletrail_device.assembly", "needletrail_device.update")
+    if pen is None:
         return EXIT_RESTART
-    pen = Pen(flash, Clock(), heap, found, module, updater, feed)
-    _forget("needletrail_device.update")
     network = asyncio.create_task(pen.connection.run(random.random))
-    if updater.trial_boots_left is not None:
-        asyncio.create_task(pen.prove(updater))
-    del updater, module
-    if name == "virtual":
-        await pen.wait_ready()
+    if hasattr(pen.board, "wait_ready"):
+        await pen.board.wait_ready(pen.config.wait_ready_s, pen.uplink, pen.limits)
     await pen.sample(network)
     is_drained = await pen.drain()
     if network.done():
@@ -496,7 +230,7 @@ async def power_on(flash: str) -> int:
     pen.journal.close()
     heap.look()
     if not is_drained:
-        tell("undelivered", ("records", pen.journal.next_seq - 1 - pen.journal.durable_seq))
+        tell("undelivered", ("records", pen.backlog()))
         sys.stderr.write("no acknowledgement for too long; what is left stays in flash\n")
         return EXIT_UNDELIVERED
     if hasattr(pen.board, "lateness"):

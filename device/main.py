@@ -18,6 +18,10 @@ from binascii import crc32, hexlify
 from hashlib import sha256
 from struct import pack, unpack
 
+TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
+if TYPE_CHECKING:
+    from typing import Any
+
 COPIES = ("state.a", "state.b")
 FORMAT = "<IIBBBB"  # serial, highest version confirmed, confirmed slot, trial, boots left, given up
 SIZE = 16  # with the CRC-32 of the rest at its end, little endian
@@ -90,9 +94,7 @@ def start(place: str, here: str) -> "object | None":
     # No firmware may borrow modules from another: a mixture of two versions was never tested.
     sys.path[:] = [place] + [one for one in path if one not in ("", here)]
     try:
-        import firmware  # noqa: PLC0415  the path comes first
-
-        return firmware
+        return __import__("firmware")
     except Exception as error:  # whatever it is, this firmware can not run: another may
         show(error)
     for name in list(sys.modules):
@@ -102,8 +104,8 @@ def start(place: str, here: str) -> "object | None":
     return None
 
 
-def boot(flash: str, here: str) -> int:
-    """One power-on. The exit code of the firmware; 1 if it crashed, or if none could be started."""
+def boot(flash: str, here: str) -> "object | None":
+    """The firmware that this power-on runs, imported; None if none can be."""
     slots = flash + "/slots/"
     state, stale = load(slots)
     serial, highest, confirmed, trial, boots_left, given_up = state or (0, 0, 1, 0, 0, 0)
@@ -121,21 +123,30 @@ def boot(flash: str, here: str) -> int:
                 save(slots, stale, serial, highest, confirmed, trial, boots_left - 1, given_up)
             firmware = start(place, here)
         if firmware is not None:
-            try:
-                return firmware.main()
-            except Exception as error:  # a crash is a boot that proved nothing
-                show(error)
-                return 1
+            return firmware
         if is_trial:
             save(slots, stale, serial + 1, highest, confirmed, 0, 0, trial)
-    return 1
+    return None
+
+
+def run(firmware: "Any") -> int:
+    """The exit code of the firmware; 1 if it crashes, or if none could be started."""
+    try:
+        return 1 if firmware is None else firmware.main()
+    except Exception as error:  # a crash is a boot that proved nothing
+        show(error)
+        return 1
 
 
 def main() -> int:
-    """The exit code."""
+    """The exit code. The firmware has the heap for itself: what has found it is deleted."""
+    global load, save, is_whole, start, boot  # noqa: PLW0603
     own_path = globals().get("__file__", "")
     here = own_path.rsplit("/", 1)[0] if "/" in own_path else ""
-    return boot(sys.argv[1] if len(sys.argv) > 1 else "", here)
+    firmware = boot(sys.argv[1] if len(sys.argv) > 1 else "", here)
+    del load, save, is_whole, start, boot
+    gc.collect()
+    return run(firmware)
 
 
 if __name__ == "__main__":

@@ -242,7 +242,8 @@ class Year:
             if pen.id not in booted:
                 booted.add(pen.id)
                 found += _boot(pen, utc_ms)
-            treatment = self.treatments[number % len(self.treatments)]
+            turn = number + number // len(self.pens)  # so that a pen has another one each time
+            treatment = self.treatments[turn % len(self.treatments)]
             samples += treatment.samples
             pen.t_ms += BETWEEN_MS
             if number % 2:

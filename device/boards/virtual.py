@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NAME = "virtual"
 BADGE, CARTRIDGE, REMOVED = "badge", "cartridge", "removed"
+GRANT_GRACE_MS = 2000  # a grant in flash will do if none comes within this time of the first ack
+POLL_S = 0.01
 _ROWS_A_TURN = 25  # read this many before others get their turn
 _SENSOR_MAX = 4095
 _STROKES_MAX = 0xFFFFFFFF
@@ -62,6 +64,22 @@ class Board:
         if self._file is None:
             raise InputError(path, 0, "cannot be read")
         self.period_ms, self.utc_ms = tape_head.read(self._read_line, self._refusal)
+
+    async def wait_ready(self, longest_s: float, uplink: "Any", limits: "Any") -> None:
+        """A tape is played when the gateway has answered, so that speed changes nothing."""
+        until_ms = self._now_ms() + int(longest_s * 1000)
+        ready_ms = -1
+        while self._now_ms() < until_ms:
+            if not uplink.is_ready:
+                ready_ms = -1
+            elif uplink.is_grant_heard:
+                return
+            elif ready_ms < 0:
+                ready_ms = self._now_ms()
+            elif limits.issued_utc_ms is not None and self._now_ms() - ready_ms >= GRANT_GRACE_MS:
+                return
+            await self._sleep_s(POLL_S)
+        self._tell("offline")
 
     async def next(self) -> bool:
         """Wait for the next reading. False: power is off."""

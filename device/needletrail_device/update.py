@@ -18,10 +18,11 @@ from struct import pack, unpack
 
 TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable
 
 BUNDLE_FILE = "update.bundle"
 TRIAL_BOOTS = 5
+POLL_S = 0.01
 _COPIES = ("state.a", "state.b")
 _FORMAT = "<IIBBBB"  # serial, highest version confirmed, confirmed slot, trial, boots left, given up
 
@@ -65,9 +66,10 @@ class Updater:
         Takes seconds, so not during a session. The bundle is deleted, but for the reason `on_trial`.
         `progress(bytes, of bytes)` is called after each file. OSError if there is no bundle.
         """
+        name = self._flash + "/" + BUNDLE_FILE
+        os.stat(name)
         from needletrail_device import bundle  # noqa: PLC0415  only when there is one
 
-        name = self._flash + "/" + BUNDLE_FILE
         with open(name, "rb") as file:
             try:
                 reason = self._install(bundle, file, progress)
@@ -110,6 +112,15 @@ class Updater:
             self.highest = max(self.highest, self.version)
             self.trial_boots_left = None
             self._save(self.running, 0, 0)
+
+    async def prove(
+        self, uplink: "Any", sleep_s: "Callable[[float], Any]", tell: "Callable[..., None]"
+    ) -> None:
+        """A firmware on trial has proved itself when the gateway has answered."""
+        while not uplink.is_ready:
+            await sleep_s(POLL_S)
+        self.confirm()
+        tell("confirmed", ("version", self.version))
 
     def take_given_up(self) -> int:
         """The version whose trial failed since this was last asked; 0 if none did, or it is gone."""

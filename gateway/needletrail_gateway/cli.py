@@ -178,6 +178,7 @@ def play(
 )
 def gateway(config: ConfigOption) -> None:
     """The gateway, until SIGTERM or Ctrl-C."""
+    from needletrail_gateway.replay.amend import amend
     from needletrail_gateway.shell.checkpoints import Notary
     from needletrail_gateway.shell.influx import InfluxWriter
     from needletrail_gateway.shell.intake import Intake
@@ -194,7 +195,15 @@ def gateway(config: ConfigOption) -> None:
     notary = None
     if settings.checkpoint is not None:
         notary = Notary(ledger, settings.checkpoint, _now_utc_ms)
-    service = Service(intake, ledger, settings.mqtt, _now_utc_ms, influx, notary)
+    service = Service(
+        intake,
+        ledger,
+        settings.mqtt,
+        _now_utc_ms,
+        influx,
+        notary,
+        lambda session_id, because: amend(ledger, session_id, because, _now_utc_ms()),
+    )
 
     def stop(_number: int, _frame: Any) -> None:
         service.stop()

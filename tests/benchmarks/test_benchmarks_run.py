@@ -32,6 +32,7 @@ KEYS = {
     },
     "sampling": {"goal_ms", "seconds", "rounds", "median", "samples", "late", "bare_late"},
     "wire": {"goal", "forms"},
+    "year": {"goals", "pens", "parts", "sizes", "flat"},
 }
 
 

@@ -81,7 +81,7 @@ class Life:
         try:
             with Inserted(self.flash, main, update, bundle):
                 starts = self.starts
-                main.boot("/flash", HERE)
+                main.run(main.boot("/flash", HERE))
                 assert self.starts == starts + 1, "no firmware was started"
         finally:
             main.start, main.show = own

@@ -51,7 +51,7 @@ class Boots:
         main.show = self.shown.append
         try:
             with Inserted(self.flash, main):
-                return main.boot("/flash", "/here")
+                return main.run(main.boot("/flash", "/here"))
         finally:
             main.start = own_start
             main.show = own_show

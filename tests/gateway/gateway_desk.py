@@ -1,14 +1,16 @@
 """An intake on a ledger, driven by hand: no broker, no threads, a clock that stands still."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from gateway_clinic import NOW_UTC_MS
 from honest_pen import Sent
 
 from needletrail_gateway.core.packs.model import Policy
+from needletrail_gateway.replay.amend import amend
 from needletrail_gateway.shell.intake import Intake
-from needletrail_gateway.shell.ledger import Group, Ledger
+from needletrail_gateway.shell.ledger import Group, Ledger, LedgerError
 
 NewLedger = Callable[[], Ledger]
 
@@ -25,6 +27,7 @@ class Desk:
     def restart(self) -> None:
         """The gateway was killed and comes back: whatever was not committed is gone."""
         self.intake = Intake(self.ledger, lambda _name: self._policy, lambda: self.now_utc_ms)
+        self._amend(self.intake.left_to_amend())
 
     def receive(self, *sent: Sent | list[Sent]) -> list[tuple[str, bytes]]:
         """Messages in (or lists of them); what goes out at once."""
@@ -40,8 +43,13 @@ class Desk:
     def commit(self) -> Group:
         """Commit what came in; the group, of which the acknowledgements can now be sent."""
         group, self.intake.group = self.intake.group, Group()
-        self.ledger.commit(group, self.now_utc_ms)
+        self._amend(self.ledger.commit(group, self.now_utc_ms))
         return group
+
+    def _amend(self, sessions: dict[str, str]) -> None:
+        for session_id, because in sessions.items():
+            with suppress(LedgerError):  # it is still open
+                amend(self.ledger, session_id, because, self.now_utc_ms)
 
     def take(self, *sent: Sent | list[Sent]) -> Group:
         """Receive and commit."""

@@ -252,7 +252,8 @@ def of_the_honest(desk: Desk) -> tuple[list[tuple[object, ...]], dict[str, objec
             continue
         if entry.kind == "verdict":
             said = entry.json()
-            del said["policy_entry"]  # the other ledger has other entries before it
+            for name in ("policy_entry", "amends"):  # the other ledger has other entries before it
+                said.pop(name, None)
             verdicts[str(entry.session_id)] = said
         elif entry.kind not in ("alert", "enrolment"):
             records.append((entry.kind, entry.pen, entry.seq, entry.body))

@@ -268,3 +268,32 @@ def test_a_verdict_is_explained(house: Clinic) -> None:
     house.pen.open(NURSE, cartridge_tag("000009"))
     house.desk.take(list(house.pen.sent))
     assert "is still open" in house.run("explain", "pen-01-1-2", wrong=True)
+
+
+def test_a_soft_reason_that_was_overridden_counts_no_more(house: Clinic) -> None:
+    house.note("--area", "full-face")
+    session = house.treat(depth_um=1500)
+    assert house.desk.verdicts()[session] == ("review", ["DURATION_SHORT"])
+    said = house.json(
+        "treatment", "override", session, "DURATION_SHORT", "--why", "stopped early", "--who", "md-01"
+    )
+    assert (said["verdict"], said["reasons"]) == ("compliant", ["DURATION_SHORT"])
+    statement = house.desk.statement(session)
+    assert statement["because"] == "override"
+    assert [one["why"] for one in statement["overridden"]] == ["stopped early"]
+    verdicts = [entry.id for entry in house.ledger.all_entries("verdict")]
+    assert statement["amends"] == verdicts[0], "the first verdict stays"
+    assert "overridden by md-01" in house.run("explain", session)
+
+
+def test_a_note_that_comes_afterwards_is_taken_up(house: Clinic) -> None:
+    session = house.treat(depth_um=1500)
+    assert house.desk.verdicts()[session] == ("compliant", [])
+    (house.folder / "answers.toml").write_text("rosacea = true\n")
+    said = house.run(
+        *("treatment", "note", "--client", CLIENT, "--practitioner", "rn-01", "--session", session),
+        *("--answers", str(house.folder / "answers.toml")),
+    )
+    assert "verdict is now: violation" in said
+    assert house.desk.verdicts()[session] == ("violation", ["CONTRAINDICATION"])
+    assert (session, "CONTRAINDICATION") in house.desk.alert_codes()

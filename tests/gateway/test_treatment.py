@@ -276,8 +276,8 @@ def test_of_two_pens_with_one_cartridge_a_reuse_is_seen_whoever_arrives_first(
     for pen in sorted(pens, key=lambda pen: pen.pen_id != first_to_arrive):
         desk.take(pen.sent)
     outcomes = [desk.verdicts()[f"{pen.pen_id}-1-1"] for pen in pens]
-    reused = ("violation", ["CARTRIDGE_REUSED"])
-    assert outcomes == ([COMPLIANT, reused] if first_to_arrive == "pen-01" else [reused, COMPLIANT])
+    assert outcomes == [COMPLIANT, ("violation", ["CARTRIDGE_REUSED"])], "the later one is the reuse"
+    assert desk.alert_codes() == [("pen-02-1-1", "CARTRIDGE_REUSED")]
 
 
 def test_the_same_serial_of_another_product_is_another_cartridge(desk: Desk, pen: HonestPen) -> None:
@@ -446,3 +446,44 @@ def test_the_opening_of_a_pen_that_left_the_registry_is_refused(desk: Desk, pen:
             Elsewhere(no_use),
         )
     assert "pen-77" not in KEYS
+
+
+def test_two_records_for_one_place_are_found_while_the_session_runs(desk: Desk, pen: HonestPen) -> None:
+    pen.open(EST, cartridge_tag())
+    pen.work(300)
+    desk.take(pen.sent)
+    pen.seq -= 1
+    other = pen.work(200)[-1]
+    assert desk.take(other).repeats
+    pen.close()
+    desk.take(pen.sent[-1])
+    assert desk.verdicts()["pen-01-1-1"] == ("violation", ["RECORD_TAMPERED"])
+
+
+def test_two_records_for_one_place_are_found_after_the_session(desk: Desk, pen: HonestPen) -> None:
+    pen.open(EST, cartridge_tag())
+    pen.work(300)
+    pen.close()
+    assert verdict(desk, pen) == COMPLIANT
+    pen.seq -= 2
+    other = pen.work(200)[-1]
+    for _ in range(2):
+        desk.take(other)
+    assert desk.verdicts()["pen-01-1-1"] == ("violation", ["RECORD_TAMPERED"])
+    assert desk.statement("pen-01-1-1")["because"] == "conflict"
+    kinds = [entry.kind for entry in desk.ledger.session_entries("pen-01-1-1")]
+    assert (kinds.count("conflict"), kinds.count("verdict")) == (1, 2), "said once"
+
+
+def test_a_gateway_that_was_killed_amends_when_it_comes_back(desk: Desk) -> None:
+    first, second = HonestPen("pen-01"), HonestPen("pen-02")
+    for number, pen in enumerate((first, second)):
+        pen.boot(NOW_UTC_MS + 600_000 * number)
+        work_with(pen, cartridge_tag())
+    desk.take(second.sent)
+    desk.receive(first.sent)
+    group, desk.intake.group = desk.intake.group, type(desk.intake.group)()
+    assert desk.ledger.commit(group, desk.now_utc_ms) == {"pen-02-1-1": "late record"}
+    assert desk.verdicts()["pen-02-1-1"] == COMPLIANT
+    desk.restart()
+    assert desk.verdicts()["pen-02-1-1"] == ("violation", ["CARTRIDGE_REUSED"])

@@ -108,14 +108,14 @@ def test_a_module_that_is_forgotten_stays_a_file_and_takes_along_what_it_alone_u
 import sys
 from pen.kinds import Plain
 
-def _forget(*names):
+def forget(*names):
     for name in names:
         sys.modules.pop(name)
 
 def main():
     from pen import setup
     made = setup.make()
-    _forget("pen.setup")
+    forget("pen.setup")
     return [made.size(), isinstance(made, Plain), "pen.setup" in sys.modules]
 """,
         setup="""

@@ -88,12 +88,14 @@ class Elsewhere:
     """What is known beside a session's own records. Each is asked when it is needed, given the session.
 
     used_in: another session in which its cartridge has worked, or None. visit: what the clinic noted
-    of it. overrides: what a person has set aside in it.
+    of it. overrides: what a person has set aside in it. is_tampered: two different records claim one
+    place in it.
     """
 
     used_in: "Callable[[Treatment], str | None]"
     visit: "Callable[[Treatment], Visit | None]" = lambda _treatment: None
     overrides: "Callable[[Treatment], Mapping[Code, Override]]" = lambda _treatment: {}
+    is_tampered: "Callable[[Treatment], bool]" = lambda _treatment: False
 
 
 def session_name(pen_id: str, epoch: int, session: int) -> str:
@@ -132,7 +134,6 @@ class Treatment:
         # One use of a cartridge may span sessions: another practitioner, the cartridge never left.
         self.use_id = self.session_id if use_id is None else use_id
         self.has_gap = False
-        self.is_tampered = False  # two different records claim one place in it
         self.is_over = False
         self.visit: Visit | None = None  # as the clinic had noted it when it was last asked
         # (from when on, issue time) of the grants that were in force.
@@ -240,7 +241,7 @@ class Treatment:
             has_clock=self._has_clock(),
             has_grant=self.has_grant,
             has_fault=any(one.is_doubt for one in self.faults),
-            is_tampered=self.is_tampered,
+            is_tampered=elsewhere.is_tampered(self),
             duration_ms=self.last_t_ms - self.opened_t_ms if self.is_over else None,
             visit=self.visit,
             overrides=elsewhere.overrides(self),

@@ -37,7 +37,9 @@ from needletrail_gateway.desk.options import (
 )
 from needletrail_gateway.desk.registry_commands import moment_utc_ms
 from needletrail_gateway.desk.stock_commands import registry_in_force
+from needletrail_gateway.replay.amend import amend
 from needletrail_gateway.shell.documents import DocumentError, read_policy
+from needletrail_gateway.shell.ledger import Ledger
 
 treatment_app = typer.Typer(
     no_args_is_help=True,
@@ -81,7 +83,7 @@ AtOption = Annotated[
     short_help="Who is treated, before it begins.",
     help="Note a treatment before the needles touch the skin. It belongs to what the practitioner then "
     "does: their sessions of the next four hours, until their next note. With --session it belongs "
-    "to that session alone; then it may be written afterwards, and the next rejudge takes it up.",
+    "to that session alone; then it may be written afterwards, and the session is judged again.",
     epilog="Example: needletrail treatment note --client c-7k2m9qxa --practitioner rn-01 "
     "--answers answers.toml --area full-face --config gateway.toml",
 )
@@ -113,7 +115,8 @@ def note(
         )
         made = _made(TreatmentNote, fields | {"session": session})
         entry = opened.note(NOTE, body_of(made), now_utc_ms(), session)
-    _said(entry, _healing(registry, policy, practitioner), as_json)
+        verdict = None if session is None else _amended(opened, session, "note")
+    _said(entry, as_json, _healing(registry, policy, practitioner), verdict)
 
 
 @treatment_app.command(
@@ -151,15 +154,16 @@ def attest(
         more = {"device": device, "needle_mm": needle_mm, "minutes": minutes}
         made = _made(AttestedTreatment, fields | more)
         entry = opened.note(ATTESTED, body_of(made), now_utc_ms())
-    _said(entry, _healing(registry, policy, practitioner), as_json)
+    _said(entry, as_json, _healing(registry, policy, practitioner))
 
 
 @treatment_app.command(
     "override",
     short_help="A soft rule does not hold here, and why.",
     help="Record that a soft rule does not hold in one session. The reason stays in its statement, "
-    "with your word beside it, and counts no more. A hard rule can not be overridden. The next rejudge "
-    "takes it up; a session that is still open takes it up at its end.",
+    "with your word beside it, and counts no more: the session is judged again, and the new verdict is "
+    "entered beside the old one. A session that is still open takes it up at its end. A hard rule can "
+    "not be overridden.",
     epilog="Example: needletrail treatment override pen-01-1-7 DURATION_LONG --why 'two areas' "
     "--config gateway.toml",
 )
@@ -185,7 +189,8 @@ def override(
             raise DocumentError(f"{code} is a hard rule: nobody can override it. {rule.text}")
         made = _made(OverrideNote, {"who": who, "session": session, "code": code, "why": why})
         entry = opened.note(OVERRIDE, body_of(made), now_utc_ms(), session)
-    _said(entry, None, as_json)
+        verdict = _amended(opened, session, "override")
+    _said(entry, as_json, verdict=verdict)
 
 
 def explain(
@@ -283,10 +288,26 @@ def _healing(registry: Registry, policy: Policy, practitioner: str) -> str | Non
     return None if rule is None else rule.tell
 
 
-def _said(entry: int, tell: str | None, as_json: bool) -> None:
+def _amended(ledger: Ledger, session: str, because: str) -> dict[str, Any] | None:
+    """The session's statement after it was judged again; None while it is open."""
+    row = ledger.session(session)
+    if row["verdict_entry"] is None:
+        return None
+    amend(ledger, session, because, now_utc_ms())
+    return ledger.statement(ledger.session(session))
+
+
+def _said(
+    entry: int, as_json: bool, tell: str | None = None, verdict: dict[str, Any] | None = None
+) -> None:
     if as_json:
-        print(json.dumps({"entry": entry, "tell_client": tell}))
+        said = {"entry": entry, "tell_client": tell}
+        if verdict is not None:
+            said |= {"verdict": verdict["verdict"], "reasons": verdict["reasons"]}
+        print(json.dumps(said))
         return
     print(f"Recorded (entry {entry}).")
+    if verdict is not None:
+        print(f"The session's verdict is now: {verdict['verdict']}.")
     if tell is not None:
         print(f"Tell the client: {tell}")

@@ -5,17 +5,17 @@ why; the session's row then points to it. It is judged by the pack and the regis
 at the session: what changes it is a note, a person's override, or records that came late.
 """
 
-from typing import Literal
-
+from needletrail_gateway.core.statement import alert_statement
+from needletrail_gateway.core.treatment import Alert
 from needletrail_gateway.replay.knowledge import Knowledge
-from needletrail_gateway.replay.refold import judge
+from needletrail_gateway.replay.refold import Judged, judge
 from needletrail_gateway.replay.sessions import find_session
 from needletrail_gateway.shell.ledger import Group, Ledger, LedgerError, NewEntry, to_json
 
-Because = Literal["override", "note", "late record"]
+BECAUSE = ("override", "note", "late record", "conflict")
 
 
-def amend(ledger: Ledger, session_id: str, because: Because, now_utc_ms: int) -> int | None:
+def amend(ledger: Ledger, session_id: str, because: str, now_utc_ms: int) -> int | None:
     """The entry of the new verdict; None, and nothing is entered, if it would say the same.
 
     LedgerError if there is no such session, if it is not over, if its readings have been removed, or
@@ -64,6 +64,42 @@ def amend(ledger: Ledger, session_id: str, because: Because, now_utc_ms: int) ->
                 "tier": verdict.tier,
             }
         )
+    _alert(ledger, judged, group, now_utc_ms)
     ledger.commit(group, now_utc_ms)
     entry: int = ledger.session(session_id)["verdict_entry"]
     return entry
+
+
+def _alert(ledger: Ledger, judged: Judged, group: Group, now_utc_ms: int) -> None:
+    """What is a violation only now is told now, to the clinic; the pen has long gone on."""
+    treatment = judged.treatment
+    known = {row["code"] for row in ledger.alerts(treatment.session_id)}
+    for rule in judged.verdict.rules:
+        if rule.outcome != "violation" or rule.code in known:
+            continue
+        alert = Alert(
+            session_id=treatment.session_id,
+            session=treatment.session,
+            code=rule.code,
+            t_ms=treatment.last_t_ms,
+            raised_utc_ms=now_utc_ms,
+            limit_um=treatment.scope.um,
+            depth_um=treatment.peak_um(),
+        )
+        group.entries.append(
+            NewEntry(
+                "alert",
+                to_json(alert_statement(alert)),
+                treatment.pen.id,
+                session_id=alert.session_id,
+            )
+        )
+        group.alerts.append(
+            {
+                "session_id": alert.session_id,
+                "code": alert.code,
+                "entry": len(group.entries) - 1,
+                "raised_utc_ms": alert.raised_utc_ms,
+                "reached_pen": False,
+            }
+        )

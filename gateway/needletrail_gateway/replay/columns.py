@@ -9,6 +9,7 @@ is wrong. So the two can only agree.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +31,10 @@ _FIELDS = len(messages.RECORD_FIELDS[messages.SAMPLES])
 _ITEMS = (_FIELDS, 1 + _FIELDS)  # kind and fields, without or with the jitter
 SPARE = 16  # bytes behind the buffer, so that no head is read beyond it
 _UINT, _BYTES = 0x00, 0x40
-_WIDTHS = np.full(32, 99, np.int64)  # bytes after a head, by its lower five bits
-_WIDTHS[:24] = 0
+_WIDTHS = np.zeros(28, np.int64)  # bytes after a head, by its lower five bits
 _WIDTHS[24:28] = (1, 2, 4, 8)
 _SHORTEST = {1: 24, 2: 1 << 8, 4: 1 << 16, 8: 1 << 32}
+_NARROW = np.int16
 _VARINT_MOST = 5  # bytes of 32 bits
 
 
@@ -166,16 +167,17 @@ def _all_at_once(buffer: Bytes, starts: Ints, ends: Ints) -> Columns:
     _demand(times[firsts[1:] - 1] <= T_MAX)
 
     dial = _column(buffer, dial_column, count)
-    dial += np.repeat(dial_base, count)
+    _demand(dial.dtype == _NARROW)
+    dial += np.repeat(dial_base.astype(_NARROW), count)
     _demand((dial >= 0) & (dial <= DIAL_MAX_COUNTS))
     steps = _column(buffer, strokes_column, count)
     _demand(steps >= 0)
-    strokes = np.cumsum(steps)
+    strokes = np.cumsum(steps, dtype=np.int64)
     before = np.concatenate(([0], strokes[firsts[1:-1] - 1]))
     strokes += np.repeat(strokes_base - before, count)
     _demand(strokes[firsts[1:] - 1] <= U32)
     contact = _contact(buffer, runs, count)
-    return Columns(times, dial.astype(np.int16), strokes, contact, firsts)
+    return Columns(times, dial, strokes, contact, firsts)
 
 
 class _Cursor:
@@ -202,26 +204,32 @@ class _Cursor:
     def _head(self, major: int) -> Ints:
         buffer, at = self._buffer, self.at
         head = buffer[at]
-        _demand((head & 0xE0) == major)
-        low = head & 0x1F
+        low = head - np.uint8(major)
+        _demand(low < len(_WIDTHS))
         value = low.astype(np.int64)
         width = _WIDTHS[low]
-        if low.max() >= 24:
-            _demand(width <= 8)
-            for size, shortest in _SHORTEST.items():
+        if (low == low[0]).all():  # as mostly, and then nothing need be picked out
+            if width[0]:
+                value = self._argument(at, int(width[0]))
+        elif low.max() >= 24:
+            for size in _SHORTEST:
                 rows = (width == size).nonzero()[0]
-                if not rows.size:
-                    continue
-                places = at[rows] + 1
-                _demand(places <= len(buffer) - size)
-                found = buffer[places].astype(np.uint64)
-                for offset in range(1, size):
-                    found = (found << np.uint64(8)) | buffer[places + offset]
-                _demand((found >= shortest) & (found <= T_MAX))
-                value[rows] = found.astype(np.int64)
+                if rows.size:
+                    value[rows] = self._argument(at[rows], size)
         self.at = at + 1 + width
         _demand(self.at <= len(buffer) - SPARE)
         return value
+
+    def _argument(self, at: Ints, size: int) -> Ints:
+        """What stands in so many bytes after each head at `at`."""
+        buffer = self._buffer
+        places = at + 1
+        _demand(places <= len(buffer) - size)
+        found = buffer[places].astype(np.uint64)
+        for offset in range(1, size):
+            found = (found << np.uint64(8)) | buffer[places + offset]
+        _demand((found >= _SHORTEST[size]) & (found <= T_MAX))
+        return found.astype(np.int64)
 
     def optional_span(self, rows: Ints) -> tuple[Ints, Ints]:
         """The byte strings of some records, which may be null: then their length is -1."""
@@ -258,8 +266,11 @@ def _add_jitter(cursor: _Cursor, rows: Ints, times: Ints, count: Ints, firsts: I
     times[places] = strayed
 
 
-def _column(buffer: Bytes, span: tuple[Ints, Ints], count: Ints) -> Ints:
-    """The integers of one column of each record, all behind one another."""
+def _column(buffer: Bytes, span: tuple[Ints, Ints], count: Ints) -> NDArray[Any]:
+    """The integers of one column of each record, all behind one another.
+
+    _NARROW if none of them is more than a dial can turn; the processor's cache then holds them.
+    """
     start, length = span
     width = (count + 1) >> 1
     _demand(length >= width)
@@ -272,7 +283,7 @@ def _column(buffer: Bytes, span: tuple[Ints, Ints], count: Ints) -> Ints:
         pads = (2 * np.cumsum(width) - 1)[is_odd]
         _demand(nibbles[pads] == 8)
         nibbles = np.delete(nibbles, pads)
-    values = nibbles.astype(np.int64)
+    values: NDArray[Any] = nibbles.astype(_NARROW)
     values -= 8
     exceptions = (nibbles == 0).nonzero()[0]
     tail = length - width
@@ -285,6 +296,8 @@ def _column(buffer: Bytes, span: tuple[Ints, Ints], count: Ints) -> Ints:
         zigzag = found.astype(np.int64)
         strays = np.where(zigzag & 1, -((zigzag + 1) >> 1), zigzag >> 1)
         _demand((strays < -7) | (strays > 7))
+        if np.abs(strays).max() > DIAL_MAX_COUNTS:
+            values = values.astype(np.int64)
         values[exceptions] = strays
     return values
 

@@ -54,7 +54,13 @@ class Knowledge:
             return visits[practitioner]
 
         overrides = self._notebook.overrides(row["session_id"])
-        return Elsewhere(lambda _treatment: used_in, visit, lambda _treatment: overrides)
+        is_tampered = self._notebook.is_tampered(row["session_id"])
+        return Elsewhere(
+            lambda _treatment: used_in,
+            visit,
+            lambda _treatment: overrides,
+            lambda _treatment: is_tampered,
+        )
 
     def rules_then(self, row: Mapping[str, Any]) -> Rules | None:
         """Pack and registry by which it was judged; None if an old ledger does not have the pack."""

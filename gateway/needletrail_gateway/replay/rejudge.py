@@ -3,7 +3,8 @@
 Strategy: nothing is written. Each session is refolded and judged, and held against the verdict that is
 in force. Where the two differ, the session is judged once more by its own pack and registry: what comes
 out then differs from the ledger only by what was not known at the time (a note, an override, records
-that came late), so the causes can be told apart. Sessions come and go one at a time; `Summary` counts.
+that came late or contradict), so the causes can be told apart. Sessions come and go one at a time;
+`Summary` counts.
 """
 
 import json
@@ -25,10 +26,11 @@ EXPIRED = "its readings have been removed"
 UNKNOWN_PEN = "the registry does not have its pen"
 
 POLICY, REGISTRY = "policy", "registry"
-NOTE, OVERRIDE, LATE_RECORD, PROGRAM = "note", "override", "late record", "program"
+NOTE, OVERRIDE, LATE_RECORD, CONFLICT = "note", "override", "late record", "conflict"
+PROGRAM = "program"
 
-# What only another session's records, or a second record for one number, can bring or take away.
-_OF_OTHERS = {"CARTRIDGE_REUSED", "RECORD_TAMPERED"}
+# What only the records of another session can bring or take away; a note, too, the second.
+_OF_OTHERS = {"CARTRIDGE_REUSED"}
 _OF_EARLIER = {"INTERVAL_SHORT", "COURSE_EXCEEDED"}
 _AT_ONCE = 200  # verdicts that are read together
 
@@ -170,13 +172,17 @@ def _causes_of_rules(
     recorded: Recorded, rules: Rules, then: Rules, elsewhere: Elsewhere, again: Side
 ) -> list[str]:
     """Which of the two alone changes the verdict; both if only together they do."""
+    if rules.registry is then.registry:
+        return [POLICY]
+    if rules.policy is then.policy:
+        return [REGISTRY]
     causes = []
-    if rules.policy is not then.policy:
-        alone = _side(judge(recorded, Rules(rules.policy, then.registry), elsewhere))
-        causes += [] if alone.is_like(again) else [POLICY]
-    if rules.registry is not then.registry:
-        alone = _side(judge(recorded, Rules(then.policy, rules.registry), elsewhere))
-        causes += [] if alone.is_like(again) else [REGISTRY]
+    for cause, half in (
+        (POLICY, Rules(rules.policy, then.registry)),
+        (REGISTRY, Rules(then.policy, rules.registry)),
+    ):
+        if not _side(judge(recorded, half, elsewhere)).is_like(again):
+            causes.append(cause)
     return causes or [POLICY, REGISTRY]
 
 
@@ -196,6 +202,8 @@ def _causes_of_knowledge(
     moved = set(again.reasons) ^ set(before.reasons)
     if moved & _OF_OTHERS or (moved & _OF_EARLIER and not has_other_note):
         causes.append(LATE_RECORD)
+    if "RECORD_TAMPERED" in moved:
+        causes.append(CONFLICT)
     return causes or [PROGRAM]
 
 

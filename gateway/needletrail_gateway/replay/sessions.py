@@ -26,7 +26,8 @@ from needletrail_protocol.authentication import TAG_LENGTH, open_envelope
 from needletrail_protocol.readings import decode_record
 from needletrail_protocol.tables import Message
 
-PAGE = 500  # entries read and decoded at once: their arrays fit the processor's cache
+PAGE = 500  # entries decoded at once: their arrays fit the processor's cache
+_PAGES_AT_ONCE = 4  # that are asked for together
 _TAIL = 2 + TAG_LENGTH  # bytes of an envelope behind its payload
 _FEW = 0x80 + 24  # an array with fewer than 24 items has a head below this
 _WIDE, _WIDER = 0x58, 0x59  # heads of byte strings whose length takes one byte, or two
@@ -213,16 +214,18 @@ class _Walk:
     def _pages(self) -> Iterator["_Page"]:
         lane = {"pen": self._pen_id, "epoch": self._epoch}
         seq = self._first_seq(lane)
+        most = PAGE * _PAGES_AT_ONCE
         while True:
             with _reading(self._ledger) as connection:
-                found = connection.execute(_ENTRIES, lane | {"seq": seq, "most": PAGE})
+                found = connection.execute(_ENTRIES, lane | {"seq": seq, "most": most})
                 # As the driver has them: to dress so many rows up takes longer than to decode them.
                 rows = [] if found.cursor is None else found.cursor.fetchall()
             if not rows:
                 return
-            page = _Page(rows, self._epoch)
-            yield page
-            if len(rows) < PAGE:
+            for at in range(0, len(rows), PAGE):
+                page = _Page(rows[at : at + PAGE], self._epoch)
+                yield page
+            if len(rows) < most:
                 return
             seq = page.row(-1).seq + 1
 

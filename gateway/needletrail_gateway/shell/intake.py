@@ -90,6 +90,11 @@ class _Use:
     is_judged: bool
     is_reuse: bool
 
+    def is_missed_reuse(self, other: "_Use") -> bool:
+        """Whether this one was judged as the first use of its cartridge, and the other one was."""
+        is_after = (self.started_utc_ms, self.session_id) > (other.started_utc_ms, other.session_id)
+        return self.is_judged and not self.is_reuse and self.use_id != other.use_id and is_after
+
 
 class Intake:
     """All pens of one clinic. Not thread-safe: one thread receives."""
@@ -101,7 +106,9 @@ class Intake:
         self._clock_utc_ms = clock_utc_ms
         self._book = Rulebook(ledger, find_policy, clock_utc_ms)
         self._notebook = Notebook(ledger)
-        self._elsewhere = Elsewhere(self._find_use, self._find_visit, self._find_overrides)
+        self._elsewhere = Elsewhere(
+            self._find_use, self._find_visit, self._find_overrides, self._is_tampered
+        )
         self.group = Group()
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._keys: dict[tuple[str, int], MacKey] = {}  # under which pens are heard
@@ -480,21 +487,30 @@ class Intake:
 
     def _note_use(self, treatment: Treatment) -> None:
         started_utc_ms = treatment.utc_ms(treatment.opened_t_ms) or 0
-        self._uses_of(treatment).append(
-            _Use(treatment.session_id, treatment.use_id, started_utc_ms, False, False)
-        )
+        ours = _Use(treatment.session_id, treatment.use_id, started_utc_ms, False, False)
+        for use in self._uses_of(treatment):
+            if use.is_missed_reuse(ours):  # its records came first, and it was judged without ours
+                use.is_reuse = True
+                self.group.amend[use.session_id] = "late record"
+        self._uses_of(treatment).append(ours)
 
     def _find_use(self, treatment: Treatment) -> str | None:
-        """Another session that used the cartridge: an earlier one, or one already judged without
-        knowing of this one (its records came late). So no reuse goes unseen, whoever comes first.
-        """
-        ours = (treatment.utc_ms(treatment.opened_t_ms) or 0, treatment.session_id)
+        """An earlier session that used the cartridge. What comes late is amended (`Group.amend`)."""
+        started_utc_ms = treatment.utc_ms(treatment.opened_t_ms) or 0
         for use in self._uses_of(treatment):
-            if use.use_id == treatment.use_id:
-                continue
-            if (use.started_utc_ms, use.session_id) < ours or (use.is_judged and not use.is_reuse):
+            is_before = (use.started_utc_ms, use.session_id) < (started_utc_ms, treatment.session_id)
+            if use.use_id != treatment.use_id and is_before:
                 return use.session_id
         return None
+
+    def left_to_amend(self) -> dict[str, str]:
+        """Verdicts that a gateway which was killed had still to amend: sessions, and why."""
+        found: dict[str, str] = dict.fromkeys(self._notebook.tampered(), "conflict")
+        for uses in self._uses.values():
+            for use in uses:
+                if any(use.is_missed_reuse(other) for other in uses):
+                    found[use.session_id] = "late record"
+        return found
 
     # ---- what the clinic noted ----
 
@@ -505,6 +521,9 @@ class Intake:
 
     def _find_overrides(self, treatment: Treatment) -> Mapping[Code, Override]:
         return self._notebook.overrides(treatment.session_id)
+
+    def _is_tampered(self, treatment: Treatment) -> bool:
+        return self._notebook.is_tampered(treatment.session_id)
 
     # ---- answers ----
 

@@ -48,6 +48,7 @@ NEWEST_SCHEMA = "0004"
 QUARANTINE_KEPT = 10_000  # the newest so many; the tallies count all
 QUARANTINE_MESSAGE_KEPT = 4_096
 SALT = "salt"  # in the body of what people say; it says nothing
+CONFLICT = "conflict"  # an entry: two different records claim one place in a session
 CHANGE = "change"  # an entry: what changed in the registry, who, why
 _VERSIONS = (CHANGE, "registry")  # the second: a whole registry, in ledgers of schema 0002 and before
 _LAST_LINK = select(schema.entry.c.id, schema.entry.c.chain).order_by(schema.entry.c.id.desc()).limit(1)
@@ -98,6 +99,7 @@ class Group:
     tally: Counter[str] = field(default_factory=Counter)
     repeats: list[tuple[str, int, int, str, bytes]] = field(default_factory=list)
     acks: dict[tuple[str, int], int] = field(default_factory=dict)
+    amend: dict[str, str] = field(default_factory=dict)  # sessions to be judged again after it, and why
 
     def is_empty(self) -> bool:
         """True if there is nothing to commit and nobody to answer."""
@@ -180,17 +182,24 @@ class Ledger:
 
     # ---- writing ----
 
-    def commit(self, group: Group, now_utc_ms: int) -> None:
-        """Write a group, whole or not at all. When this returns, it has reached the disk."""
+    def commit(self, group: Group, now_utc_ms: int) -> dict[str, str]:
+        """Write a group, whole or not at all. When this returns, it has reached the disk.
+
+        Returns the sessions whose verdict is to be amended now, and why: those of the group, and those
+        of which it is new that two different records claim one place in them ("conflict").
+        """
         quarantined = list(group.quarantined)
         tally = group.tally.copy()
+        conflicts: dict[str, NewEntry] = {}
         with self.engine.begin() as connection:
             for repeat in group.repeats:
                 conflict = _compare_repeat(connection, group, repeat, now_utc_ms)
                 tally["repeats" if conflict is None else "refused sequence_conflict"] += 1
                 if conflict is not None:
                     quarantined.append(conflict)
-            first_id, ends = append(connection, group.entries, now_utc_ms, self._ends)
+                    _note_conflict(connection, group, repeat, conflicts)
+            entries = [*group.entries, *conflicts.values()]
+            first_id, ends = append(connection, entries, now_utc_ms, self._ends)
             _write_sessions(connection, group, first_id)
             if group.pins:
                 connection.execute(
@@ -208,6 +217,7 @@ class Ledger:
                 )
             _count(connection, tally)
         self._ends = ends
+        return group.amend | dict.fromkeys(conflicts, "conflict")
 
     def import_registry(
         self,
@@ -713,6 +723,28 @@ def _compare_repeat(
         "detail": f"record {seq} of epoch {epoch} is already in the ledger with other content",
         "message": message,
     }
+
+
+def _note_conflict(
+    connection: Connection,
+    group: Group,
+    repeat: tuple[str, int, int, str, bytes],
+    conflicts: dict[str, NewEntry],
+) -> None:
+    """One entry a session is enough to say that it was tampered with."""
+    pen_id, epoch, seq, _, message = repeat
+    columns = schema.entry.c
+    of_record = (columns.pen == pen_id, columns.epoch == epoch, columns.seq == seq)
+    session_id = connection.scalar(select(columns.session_id).where(*of_record))
+    if session_id is None:
+        in_group = (e for e in group.entries if (e.pen, e.epoch, e.seq) == (pen_id, epoch, seq))
+        session_id = next((entry.session_id for entry in in_group), None)
+    if session_id is None or session_id in conflicts:
+        return
+    known = select(columns.id).where(columns.session_id == session_id, columns.kind == CONFLICT)
+    if connection.scalar(known.limit(1)) is None:
+        body = {"seq": seq, "other_sha256": hashlib.sha256(message).hexdigest()}
+        conflicts[session_id] = NewEntry(CONFLICT, to_json(body), pen_id, epoch, None, session_id)
 
 
 def _upsert(

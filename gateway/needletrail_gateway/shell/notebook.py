@@ -21,23 +21,26 @@ from needletrail_gateway.core.notes import (
 from needletrail_gateway.core.packs.model import Code
 from needletrail_gateway.core.stock import Item, Movement, Opened
 from needletrail_gateway.core.treatment import utc
-from needletrail_gateway.shell.ledger import Entry, Ledger
+from needletrail_gateway.shell.ledger import CONFLICT, Entry, Ledger
 
 
 class Notebook:
-    """Treatment notes and overrides, read on as they are written."""
+    """Treatment notes, overrides and conflicts, read on as they are written."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._read_to = 0
         self._notes = Notes()
+        self._tampered: set[str] = set()
         self._overrides: defaultdict[str, dict[Code, Override]] = defaultdict(dict)
 
     def read_on(self) -> None:
         """Take in what was written since."""
-        for entry in self._ledger.all_entries(NOTE, OVERRIDE, after_id=self._read_to):
+        for entry in self._ledger.all_entries(NOTE, OVERRIDE, CONFLICT, after_id=self._read_to):
             self._read_to = entry.id
-            if entry.kind == NOTE:
+            if entry.kind == CONFLICT:
+                self._tampered.add(entry.session_id or "")
+            elif entry.kind == NOTE:
                 self._notes.add(Noted(entry.id, TreatmentNote.model_validate(entry.json())))
             else:
                 word = OverrideNote.model_validate(entry.json())
@@ -68,6 +71,14 @@ class Notebook:
                 if row["note_entry"] != found.entry  # another part of the same treatment
             ),
         )
+
+    def is_tampered(self, session_id: str) -> bool:
+        """Whether two different records claim one place in a session."""
+        return session_id in self._tampered
+
+    def tampered(self) -> list[str]:
+        """The sessions of which that is so."""
+        return sorted(self._tampered)
 
     def overrides(self, session_id: str) -> Mapping[Code, Override]:
         """What a person has set aside in a session; of two words on one code the newer one counts."""

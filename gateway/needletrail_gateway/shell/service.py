@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -29,7 +29,7 @@ from sqlalchemy.exc import OperationalError
 from needletrail_gateway.shell.checkpoints import Notary
 from needletrail_gateway.shell.influx import InfluxWriter
 from needletrail_gateway.shell.intake import Intake, Outgoing
-from needletrail_gateway.shell.ledger import Group, Ledger
+from needletrail_gateway.shell.ledger import Group, Ledger, LedgerError
 from needletrail_gateway.shell.settings import MqttSettings
 from needletrail_protocol import topics
 
@@ -57,7 +57,10 @@ class Service:
         clock_utc_ms: Callable[[], int],
         influx: InfluxWriter | None = None,
         notary: Notary | None = None,
+        amend: Callable[[str, str], object] = lambda _session_id, _because: None,
     ) -> None:
+        """`amend`: judges a closed session again, for a reason; LedgerError if that can not be."""
+        self._amend = amend
         self._intake = intake
         self._ledger = ledger
         self._settings = settings
@@ -155,6 +158,7 @@ class Service:
     # ---- the committing thread ----
 
     def _commit_forever(self) -> None:
+        self._amend_all(self._intake.left_to_amend())
         checked_s = time.monotonic()
         is_busy = False
         while not self._stopped.is_set():
@@ -178,7 +182,7 @@ class Service:
             return 0
         while True:
             try:
-                self._ledger.commit(group, self._clock_utc_ms())
+                amend = self._ledger.commit(group, self._clock_utc_ms())
                 break
             except OperationalError as error:
                 log.error("the ledger can not be written; trying again", error=str(error.orig))
@@ -186,9 +190,17 @@ class Service:
                     return 0
         acks = [self._intake.ack(pen, epoch, seq) for (pen, epoch), seq in group.acks.items()]
         self._send(acks, _QOS_ACK)
+        self._amend_all(amend)
         if self._influx is not None:
             self._influx.notice()
         return len(group.entries)
+
+    def _amend_all(self, sessions: Mapping[str, str]) -> None:
+        for session_id, because in sessions.items():
+            try:
+                self._amend(session_id, because)
+            except LedgerError as error:  # it is still open and hears of it at its end; or is expired
+                log.warning("verdict not amended", session=session_id, because=because, why=str(error))
 
     def _take_up_registry(self) -> None:
         with self._lock:

@@ -4,8 +4,10 @@ Every module costs a dictionary, a table of names and a name for each thing that
 So all modules become one file, `firmware`, but for those that must be files of their own: a board's,
 those that the firmware forgets when they have done their work, and any that is handed about as a value.
 They take what they need from `firmware`, which is loaded before them. A definition that one of them
-alone uses goes there, and is forgotten with it; but no class that its module has for others, too: what
-is made of it would outlive the file, and keep all of it in the heap.
+alone uses goes there, and is forgotten with it; but no class that its module has for others, too, and no
+function that it hands on: what is made of them would outlive the file, and keep all of it in the heap.
+Nor does anything of a module that a forgotten one imports within a function: that is what it puts
+together for the others.
 
 What is relied on, and refused with SyntaxError where it is not so: nothing assigns to another module's
 names; no star imports; a module is imported by `from … import …`. A text that is the full name of a
@@ -20,7 +22,7 @@ from dataclasses import dataclass, field
 from needletrail_gateway.workshop.scopes import FUNCTIONS, is_local
 
 JOINED = "firmware"
-FORGET = "_forget"  # what the firmware calls with the names of modules that have done their work
+FORGET = "forget"  # what the firmware calls with the names of modules that have done their work
 _BOARDS = "boards."
 
 
@@ -57,7 +59,7 @@ def link(
     """
     passing = _forgotten(modules)
     apart = (set(own) | passing | _chosen(modules) | _values(modules)) - {JOINED}
-    linker = _Linker(modules, apart, exports)
+    linker = _Linker(modules, apart, passing, exports)
     files = linker.files()
     _settle(files, roots, passing)
     for file in files:
@@ -119,9 +121,14 @@ def _values(modules: Mapping[str, ast.Module]) -> set[str]:
 
 class _Linker:
     def __init__(
-        self, modules: Mapping[str, ast.Module], apart: set[str], exports: Mapping[str, set[str]]
+        self,
+        modules: Mapping[str, ast.Module],
+        apart: set[str],
+        passing: set[str],
+        exports: Mapping[str, set[str]],
     ) -> None:
         self._modules = modules
+        self._passing = passing
         self._exports = exports
         self._apart = apart
         self.outside: dict[str, ast.stmt] = {}  # name that a file binds: the import that binds it
@@ -155,18 +162,28 @@ class _Linker:
         places: dict[str, set[str]] = {name: set() for name in self._modules}
         for file in (*self._apart, JOINED):
             waiting = [file]
+            if file == JOINED:
+                for name in self._passing:
+                    waiting += self._needs(name, False)
             while waiting:
                 name = waiting.pop()
                 if file in places[name] or (name in self._apart and name != file):
                     continue
                 places[name].add(file)
-                for node in ast.walk(self._modules[name]):
-                    if isinstance(node, ast.ImportFrom) and node.module:
-                        names = [f"{node.module}.{alias.name}" for alias in node.names]
-                        waiting += [one for one in (node.module, *names) if one in self._modules]
+                waiting += self._needs(name, True)
+                waiting += [] if name in self._passing else self._needs(name, False)
         return {
             name: next(iter(found)) if len(found) == 1 else JOINED for name, found in places.items()
         }
+
+    def _needs(self, name: str, is_top: bool) -> Iterator[str]:
+        """The modules that one imports, at its top or within its functions."""
+        tree = self._modules[name]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and (node in tree.body) == is_top:
+                for one in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                    if one in self._modules:
+                        yield one
 
     def _unique(self, module: str, name: str) -> str:
         return f"{name} {module}"
@@ -392,6 +409,14 @@ def _used(node: ast.AST) -> set[str]:
     return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
 
 
+def _called(node: ast.AST) -> set[str]:
+    """Names that are only called here, never handed on as a value."""
+    calls = [one.func for one in ast.walk(node) if isinstance(one, ast.Call)]
+    functions = {id(one) for one in calls}
+    names = [one for one in ast.walk(node) if isinstance(one, ast.Name)]
+    return {one.id for one in names} - {one.id for one in names if id(one) not in functions}
+
+
 def _settle(files: list[File], roots: set[str], passing: set[str]) -> None:
     """Definitions of the joined file go where alone they are used; those nobody uses go altogether."""
     joined = files[0]
@@ -403,12 +428,14 @@ def _settle(files: list[File], roots: set[str], passing: set[str]) -> None:
         waiting = [(node, file)]
         while waiting:
             user, place = waiting.pop()
+            called = _called(user)
             for name in _used(user):
                 found = bindings.get(name)
                 if found is None:
                     continue
                 at = place
-                if isinstance(found.node, ast.ClassDef) and place in passing and found.home != place:
+                is_lasting = isinstance(found.node, ast.ClassDef) or name not in called
+                if is_lasting and place in passing and found.home != place:
                     at = JOINED
                 places = users.setdefault(id(found), set())
                 if at not in places:

@@ -158,7 +158,12 @@ mp.runPython("import wasm_board\nwasm_board.install()");
 const tick = mp.pyimport("wasm_board").tick;
 const standInBytes = used() - bare - asyncioBytes;
 
-mp.runPython("sys.path[0] = ''\nimport main\nmain.boot('', '')");
+mp.runPython("sys.path[0] = ''");
+try {
+  mp.runPython(fs.readFileSync(path.join(flash, "main.py"), "utf8"));
+} catch (error) {
+  if (!String(error).includes("SystemExit")) throw error;
+}
 const report = {
   bare_bytes: bare,
   asyncio_bytes: asyncioBytes,

@@ -4,9 +4,11 @@ Strategy: each function looks at one subject and names codes. It asks the pack o
 demands; what a finding means (outcome, severity, words) is the pack's rule for its code.
 
 A permit for deep work is also one for shallow work, and shallow work asks for less. So what a tier
-demands of client and cartridge counts from the depth on at which the session certainly left the tiers
-below it (`tiers_touched`); in doubt, within the tolerance, the deeper tier counts. Deeper work never
-has fewer findings. Before any work only the shallowest tier's demands are sure to apply.
+demands of client, cartridge and time counts from the depth on at which the session certainly left the
+tiers below it (`tiers_touched`); in doubt, within the tolerance, the deeper tier counts. Deeper work
+never has fewer findings, and neither has a permit that is reduced to its fallback: who does medical
+work without the supervision for it owes the client no less. Before any work only the shallowest tier's
+demands are sure to apply.
 """
 
 from datetime import date, timedelta
@@ -22,8 +24,9 @@ def of_depth(facts: Facts, peak_um: int) -> set[Code]:
     scope = facts.scope
     if facts.breach_ms > 0:
         return {"DEPTH_EXCEEDED", *scope.findings_beyond}
-    is_at_limit = peak_um >= scope.um - facts.tolerance_um
-    return {"DEPTH_AT_LIMIT"} if is_at_limit and not scope.inclusive else set()
+    not_reached_um = scope.strictest_exclusive_um
+    is_at_limit = not_reached_um is not None and peak_um >= not_reached_um - facts.tolerance_um
+    return {"DEPTH_AT_LIMIT"} if is_at_limit else set()
 
 
 def of_cartridge(policy: Policy, registry: Registry, facts: Facts) -> set[Code]:
@@ -86,17 +89,21 @@ def of_client(policy: Policy, facts: Facts) -> set[Code]:
 
 
 def of_duration(policy: Policy, facts: Facts) -> set[Code]:
-    """How long it took, by the permitted tier: too long or too short says that something is amiss."""
-    visit, tier = facts.visit, facts.scope.tier
-    if visit is None or visit.area is None or tier is None or facts.duration_ms is None:
-        return set()
-    rule = policy.duration_for(tier, visit.area)
-    if rule is None:
-        return set()
-    shortest_ms, longest_ms = rule.plausible_ms
-    if facts.duration_ms < shortest_ms:
-        return {"DURATION_SHORT"}
-    return {"DURATION_LONG"} if facts.duration_ms > longest_ms else set()
+    """How long it took for its area: too long or too short says that something is amiss."""
+    visit = facts.visit
+    found: set[Code] = set()
+    if visit is None or visit.area is None or facts.duration_ms is None:
+        return found
+    for tier in tiers_touched(policy, facts):
+        rule = policy.duration_for(tier.name, visit.area)
+        if rule is None:
+            continue
+        shortest_ms, longest_ms = rule.plausible_ms
+        if facts.duration_ms < shortest_ms:
+            found.add("DURATION_SHORT")
+        if facts.duration_ms > longest_ms:
+            found.add("DURATION_LONG")
+    return found
 
 
 def of_record(facts: Facts) -> set[Code]:
@@ -114,9 +121,13 @@ def of_record(facts: Facts) -> set[Code]:
 
 
 def tiers_touched(policy: Policy, facts: Facts) -> list[TierRule]:
-    """The tiers of the permit that the session worked in, the shallowest first; see above."""
+    """The tiers of the permit that the session worked in, the shallowest first; see above.
+
+    Work with a device that a tier is not for is not of that tier, however shallow.
+    """
+    scope = facts.scope
     chain: list[TierRule] = []
-    name = facts.scope.tier
+    name = scope.tier if scope.permit is None else scope.permit
     while name is not None:
         tier = policy.find_tier(name)
         if tier is None:
@@ -127,17 +138,16 @@ def tiers_touched(policy: Policy, facts: Facts) -> list[TierRule]:
     peak_um = 0 if facts.peak_um is None else facts.peak_um + facts.tolerance_um
     touched = chain[:1]
     for below, tier in pairwise(chain):
-        if below.band.allows(peak_um):
+        is_for_device = below.device is None or scope.kind in below.device.kinds
+        if is_for_device and below.band.allows(peak_um):
             break
         touched.append(tier)
     return touched
 
 
 def _cartridge_rules(policy: Policy, facts: Facts) -> list[CartridgeRule]:
-    """What the tiers ask of the cartridge; everything, where no tier says anything."""
-    rules = [tier.cartridge for tier in tiers_touched(policy, facts)]
-    found = [rule for rule in rules if rule is not None]
-    return found or [_EVERYTHING]
+    """What the tiers ask of the cartridge; a tier that does not say asks for everything."""
+    return [tier.cartridge or _EVERYTHING for tier in tiers_touched(policy, facts)] or [_EVERYTHING]
 
 
 def _of_course(policy: Policy, facts: Facts, visit: Visit, tier: TierRule) -> set[Code]:

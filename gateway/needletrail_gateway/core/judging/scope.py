@@ -11,7 +11,7 @@ from datetime import date
 
 from needletrail_gateway.core.judging.cartridge import Cartridge
 from needletrail_gateway.core.packs.model import SUPERVISION_RANK, Code, Policy, TierRule, Who
-from needletrail_gateway.core.registry.model import Pen, Practitioner, Registry, um
+from needletrail_gateway.core.registry.model import DeviceKind, Pen, Practitioner, Registry, um
 from needletrail_protocol import ndef
 
 
@@ -28,7 +28,8 @@ class Limit:
 class Scope:
     """The limits, lowest first; findings that hold at once, and those that hold beyond the scope.
 
-    hard: beyond it the motor is to stop, where a pen can do that.
+    tier: the one in force, perhaps a fallback. hard: beyond the scope the motor is to stop, where a
+    pen can do that. permit: the tier that the permit is for. kind: of the device.
     """
 
     limits: tuple[Limit, ...]
@@ -38,6 +39,8 @@ class Scope:
     findings_beyond: tuple[Code, ...]
     valid_until: date | None = None
     hard: bool = False
+    permit: str | None = None
+    kind: DeviceKind = "pen"
 
     @property
     def um(self) -> int:
@@ -48,6 +51,14 @@ class Scope:
     def inclusive(self) -> bool:
         """Whether the limit itself is still allowed."""
         return self.limits[0].inclusive
+
+    @property
+    def strictest_exclusive_um(self) -> int | None:
+        """The lowest of the limits that must not be reached, in force or not; None: there is none.
+
+        All limits hold together: a lower one that may be reached does not open the one above it.
+        """
+        return next((limit.um for limit in self.limits if not limit.inclusive), None)
 
     @property
     def limited_by(self) -> str:
@@ -72,13 +83,23 @@ def decide(
     if badge is None:
         tier = policy.find_tier(policy.without_badge.tier)
         limits = [] if tier is None else [_tier_limit(tier)]
-        return _scope(limits, pen, registry, cartridge, None, tier, findings=("PRACTITIONER_MISSING",))
+        return _scope(
+            limits,
+            pen,
+            registry,
+            cartridge,
+            None,
+            tier,
+            policy.without_badge.tier,
+            needles_limit=_needles_limit(tier),
+            findings=("PRACTITIONER_MISSING",),
+        )
     badge_id = ndef.badge_id(badge)
     person = registry.find_practitioner(badge_id) if badge_id is not None else None
     if person is None:
         nothing = [Limit("unknown badge", 0, True)]
         return _scope(
-            nothing, pen, registry, cartridge, badge_id, None, findings=("PRACTITIONER_UNKNOWN",)
+            nothing, pen, registry, cartridge, badge_id, None, None, findings=("PRACTITIONER_UNKNOWN",)
         )
     return decide_for(policy, registry, pen, person, cartridge, on)
 
@@ -94,19 +115,37 @@ def decide_for(
     """The scope of a session by a practitioner of the registry."""
     if person.license_expires < on:
         nothing = [Limit("licence expired", 0, True)]
-        return _scope(nothing, pen, registry, cartridge, person.id, None, findings=("LICENSE_EXPIRED",))
+        return _scope(
+            nothing,
+            pen,
+            registry,
+            cartridge,
+            person.id,
+            None,
+            person.tier,
+            findings=("LICENSE_EXPIRED",),
+        )
     if person.is_suspended(on):
         nothing = [Limit("licence not valid", 0, True)]
         return _scope(
-            nothing, pen, registry, cartridge, person.id, None, findings=("LICENSE_NOT_VALID",)
+            nothing,
+            pen,
+            registry,
+            cartridge,
+            person.id,
+            None,
+            person.tier,
+            findings=("LICENSE_NOT_VALID",),
         )
     limits = []
     beyond: list[Code] = []
     until = person.licensed_until(on)
     tier = policy.find_tier(person.tier)
+    needles_limit = tier is None
     if tier is None:
         beyond.append("TIER_NOT_PERMITTED")
     while tier is not None:
+        needles_limit |= _needles_limit(tier)
         who = tier.rule_for(person.credential)
         missing, supervised_until = _missing(tier, who, registry, pen, person, on)
         if who is not None and not missing:
@@ -123,7 +162,18 @@ def decide_for(
         limits.append(Limit("no tier permitted", 0, True))
     if person.max_mm is not None:
         limits.append(Limit("permit", um(person.max_mm), person.max_inclusive))
-    return _scope(limits, pen, registry, cartridge, person.id, tier, beyond=tuple(beyond), until=until)
+    return _scope(
+        limits,
+        pen,
+        registry,
+        cartridge,
+        person.id,
+        tier,
+        person.tier,
+        needles_limit=needles_limit,
+        beyond=tuple(beyond),
+        until=until,
+    )
 
 
 def _missing(
@@ -178,6 +228,11 @@ def _tier_limit(tier: TierRule) -> Limit:
     return Limit(f"tier {tier.name}", um(tier.max_mm), tier.inclusive)
 
 
+def _needles_limit(tier: TierRule | None) -> bool:
+    """Whether the needles' length is a limit; where no tier says that it is not, it is."""
+    return tier is None or tier.cartridge is None or tier.cartridge.needle_limits_depth
+
+
 def _scope(
     limits: list[Limit],
     pen: Pen,
@@ -185,15 +240,16 @@ def _scope(
     cartridge: Cartridge | None,
     practitioner: str | None,
     tier: TierRule | None,
+    permit: str | None,
     *,
+    needles_limit: bool = True,
     findings: tuple[Code, ...] = (),
     beyond: tuple[Code, ...] = (),
     until: date | None = None,
 ) -> Scope:
     limits = [*limits, Limit("pen label", um(pen.label_max_mm), True)]
     product = registry.find_product(cartridge.gtin) if cartridge is not None else None
-    asks = None if tier is None else tier.cartridge
-    if product is not None and (asks is None or asks.needle_limits_depth):
+    if product is not None and needles_limit:
         limits.append(Limit("cartridge", um(product.needle_max_mm), True))
     # Of two equal limits the exclusive one is the lower.
     limits.sort(key=lambda limit: (limit.um, limit.inclusive))
@@ -206,4 +262,6 @@ def _scope(
         valid_until=until,
         # Where nothing is permitted, a warning would leave nothing to anybody's judgement.
         hard=tier.hard if tier is not None else True,
+        permit=permit,
+        kind=pen.kind,
     )
