@@ -288,3 +288,54 @@ def test_the_pack_decides_what_a_stale_grant_is_worth(desk: Desk, policy: Policy
     pen.boot()
     session(pen)
     assert verdict(strict_desk, pen) == ("violation", ["GRANT_STALE"])
+
+
+# ---- who gets a grant, and when ----
+
+
+def due(desk: Desk, later_ms: int = 0) -> set[str]:
+    """The pens that get a grant so much later."""
+    desk.now_utc_ms += later_ms
+    return {answer.topic.split("/")[3] for answer in desk.intake.due_grants()}
+
+
+def test_every_pen_gets_a_grant_when_the_gateway_starts(desk: Desk) -> None:
+    assert due(desk) == {"pen-01", "pen-02", "pen-03"}
+    assert due(desk, HOUR_MS) == set()
+
+
+def test_a_grant_is_sent_again_when_half_its_life_is_over(desk: Desk) -> None:
+    due(desk)
+    assert due(desk, 12 * HOUR_MS - 60_001) == set()
+    assert due(desk, 60_001) == {"pen-01", "pen-02", "pen-03"}
+
+
+def test_a_hello_s_grant_counts(desk: Desk) -> None:
+    pen = HonestPen()
+    due(desk)
+    desk.now_utc_ms += 11 * HOUR_MS
+    desk.take(pen.boot(), pen.hello())
+    assert due(desk, HOUR_MS) == {"pen-02", "pen-03"}
+
+
+def test_only_pens_whose_grant_says_something_else_get_a_new_one(desk: Desk) -> None:
+    due(desk)
+    lower = [one.model_dump() | {"label_max_mm": 0.3} for one in desk.intake.rules.registry.pen[:1]]
+    others = [one.model_dump() for one in desk.intake.rules.registry.pen[1:]]
+    desk.ledger.import_registry(clinic(pen=lower + others), {}, NOW_UTC_MS)
+    assert desk.intake.reload()
+    assert due(desk) == {"pen-01"}
+
+
+def test_a_change_that_concerns_no_grant_sends_none(desk: Desk) -> None:
+    due(desk)
+    place = {"id": "harbor", "name": "New", "policy": "default", "medical_director": "md-01"}
+    desk.ledger.import_registry(clinic(clinic=place), {}, NOW_UTC_MS)
+    assert desk.intake.reload()
+    assert due(desk) == set()
+
+
+def test_a_suspended_licence_permits_nothing(desk: Desk, policy: Policy) -> None:
+    suspended = [person("md-01", "physician", "medical", suspended_from=TODAY)]
+    permit = grant(policy, clinic(practitioner=suspended)).permits[0]
+    assert permit[:3] == ["md-01", 0, 0]

@@ -12,6 +12,7 @@ from test_replay_rejudge import treat, with_rule
 
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.replay.amend import amend
+from needletrail_gateway.replay.knowledge import Knowledge
 from needletrail_gateway.shell import schema
 from needletrail_gateway.shell.ledger import Ledger, LedgerError
 from needletrail_gateway.shell.proof import prove
@@ -108,6 +109,21 @@ def test_a_record_that_came_late_amends_whoever_was_judged_before(
     rows = {row["session_id"]: row for row in desk.ledger.sessions()}
     assert (rows["pen-01-1-1"]["verdict"], rows["pen-01-1-1"]["reused"]) == ("compliant", False)
     assert (rows["pen-02-1-1"]["verdict"], rows["pen-02-1-1"]["reused"]) == ("violation", True)
+
+
+def test_a_knowledge_that_is_kept_reads_on(desk: Desk) -> None:
+    ledger = desk.ledger
+    knowledge = Knowledge(ledger, is_for_all=False)
+    assert amend(ledger, "pen-01-1-1", "note", LATER_UTC_MS, knowledge) is None
+    override(ledger, "pen-01-1-1")
+    pen = HonestPen("pen-02")
+    pen.grant_utc_ms = NOW_UTC_MS - 7_200_000
+    desk.take(pen.boot(NOW_UTC_MS - 3_600_000))
+    treat(desk, pen, "md-01", 500, 1, lot="BAD")  # the same cartridge, an hour before
+    assert amend(ledger, "pen-01-1-1", "override", LATER_UTC_MS, knowledge) is not None
+    said = desk.statement("pen-01-1-1")
+    assert said["reasons"] == [RECALLED, "CARTRIDGE_REUSED"]
+    assert [one["code"] for one in said["overridden"]] == [RECALLED]  # type: ignore[index]
 
 
 def test_it_is_judged_by_the_pack_of_its_time(desk: Desk, policy: Policy) -> None:

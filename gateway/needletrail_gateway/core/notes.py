@@ -126,6 +126,15 @@ class Notes:
         of_person.append((note.at_utc_ms, one.entry, one))
         of_person.sort(key=lambda known: known[:2])
 
+    def forget(self, first: int, last: int) -> None:
+        """Drop the notes of these entries, both ends included."""
+        for session_id in [
+            name for name, one in self._of_session.items() if first <= one.entry <= last
+        ]:
+            del self._of_session[session_id]
+        for of_person in self._of_person.values():
+            of_person[:] = [row for row in of_person if not first <= row[1] <= last]
+
     def find(self, session_id: str, practitioner: str | None, utc_ms: int | None) -> Noted | None:
         """The note on a session of that practitioner which began then."""
         named = self._of_session.get(session_id)

@@ -4,6 +4,7 @@ Exit codes are those of cli.py, and 3 if a ledger was read and is not intact.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from needletrail_gateway.core.notes import STOCK, StockNote, body_of
 from needletrail_gateway.desk.options import (
     ConfigOption,
     JsonOption,
@@ -29,6 +31,7 @@ from needletrail_gateway.desk.options import (
 from needletrail_gateway.shell import archive, checkpoints, retention
 from needletrail_gateway.shell.checkpoints import Checkpoint, CheckpointError
 from needletrail_gateway.shell.documents import DocumentError
+from needletrail_gateway.shell.ledger import Ledger
 from needletrail_gateway.shell.proof import Proof, prove
 from needletrail_gateway.shell.settings import read_settings
 
@@ -400,6 +403,7 @@ def forget(
         found = retention.entries_of_client(opened, client)
         entry = None
         if found and not dry_run:
+            _keep_stock(opened, found, name)
             entry = retention.redact(opened, found, why, name, now_utc_ms())
     if as_json:
         print(json.dumps({"entries": found, "said_in": entry, "dry_run": dry_run}))
@@ -409,3 +413,14 @@ def forget(
         print(f"{len(found)} entries would be forgotten.")
     else:
         print(f"{len(found)} entries are forgotten; entry {entry} says so.")
+
+
+def _keep_stock(ledger: Ledger, entries: Sequence[int], who: str) -> None:
+    """What those treatments used stays used, although nobody can read any more whom it was for."""
+    used: Counter[str] = Counter()
+    for number in entries:
+        used.update(ledger.entries(number - 1, most=1)[0].json().get("used", {}))
+    for item, count in sorted(used.items()):
+        why = "used in treatments whose notes are forgotten"
+        note = StockNote(who=who, why=why, consumable=item, change=-count, cause="used")
+        ledger.note(STOCK, body_of(note), now_utc_ms())

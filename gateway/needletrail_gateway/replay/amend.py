@@ -15,8 +15,17 @@ from needletrail_gateway.shell.ledger import Group, Ledger, LedgerError, NewEntr
 BECAUSE = ("override", "note", "late record", "conflict")
 
 
-def amend(ledger: Ledger, session_id: str, because: str, now_utc_ms: int) -> int | None:
+def amend(
+    ledger: Ledger,
+    session_id: str,
+    because: str,
+    now_utc_ms: int,
+    knowledge: Knowledge | None = None,
+) -> int | None:
     """The entry of the new verdict; None, and nothing is entered, if it would say the same.
+
+    knowledge: of that ledger; who amends often keeps one (`is_for_all` off), so that it need not be
+    read from the beginning each time.
 
     LedgerError if there is no such session, if it is not over, if its readings have been removed, or
     if the ledger is too old to have its pack.
@@ -25,7 +34,10 @@ def amend(ledger: Ledger, session_id: str, because: str, now_utc_ms: int) -> int
     row = recorded.row
     if recorded.is_expired:
         raise LedgerError(f"the readings of {session_id} have been removed: nobody can judge it again")
-    knowledge = Knowledge(ledger)
+    if knowledge is None:
+        knowledge = Knowledge(ledger, is_for_all=False)
+    else:
+        knowledge.read_on()
     rules = knowledge.rules_then(row)
     if rules is None:
         raise LedgerError(

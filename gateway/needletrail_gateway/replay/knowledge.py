@@ -10,7 +10,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Engine, func, select, tuple_
+from sqlalchemy import ColumnElement, Engine, and_, func, select, tuple_
 
 from needletrail_gateway.core.judging.facts import Visit
 from needletrail_gateway.core.packs.model import Policy
@@ -28,17 +28,27 @@ _Use = tuple[int, str, str]  # when it began, session, use
 
 
 class Knowledge:
-    """What was written up to the moment in which it is made."""
+    """What was written up to the moment in which it is made, or last read on."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, *, is_for_all: bool = True) -> None:
+        """`is_for_all`: many sessions will be asked for, so what they share is read beforehand."""
         self._ledger = ledger
-        self._notebook = Notebook(_Remembering(ledger.engine))
+        self._remembering = _Remembering(ledger.engine)
+        self._notebook = Notebook(self._remembering)
+        self._packs: dict[int, Policy] = {}
+        self._made: OrderedDict[tuple[int, int], tuple[Policy, Rules]] = OrderedDict()
+        self._is_for_all = is_for_all
+        self._uses: Mapping[tuple[str, str], list[_Use]] = {}
+        self.read_on()
+
+    def read_on(self) -> None:
+        """Take in what was written since. It costs as much as there is of that."""
+        self._remembering.forget()
         self._notebook.read_on()
-        self._packs = {
-            entry.id: Policy.model_validate(entry.json()) for entry in ledger.all_entries(POLICY)
-        }
-        self._made: OrderedDict[tuple[int, int], Rules] = OrderedDict()
-        self._uses = _shared_cartridges(ledger)
+        for entry in self._ledger.all_entries(POLICY, after_id=max(self._packs, default=0)):
+            self._packs[entry.id] = Policy.model_validate(entry.json())
+        if self._is_for_all:
+            self._uses = _shared_cartridges(self._ledger)
 
     def elsewhere(self, row: Mapping[str, Any]) -> Elsewhere:
         """For the session with that row."""
@@ -69,10 +79,11 @@ class Knowledge:
 
     def rules_by(self, policy: Policy, row: Mapping[str, Any]) -> Rules:
         """A pack, with the registry as it stood at the session."""
-        key = (id(policy), row["registry_entry"])
-        found = self._made.get(key)
-        if found is None:
-            found = self._made[key] = self.rules_of(policy, self._ledger.registry_at(key[1]), key[1])
+        entry = row["registry_entry"]
+        asked, found = self._made.get((id(policy), entry), (None, None))
+        if asked is not policy or found is None:
+            found = self.rules_of(policy, self._ledger.registry_at(entry), entry)
+            self._made[id(policy), entry] = (policy, found)
             if len(self._made) > _KEPT:
                 self._made.popitem(last=False)
         return found
@@ -85,8 +96,14 @@ class Knowledge:
         return Rules(policy, registry, 0, registry_entry)
 
     def _used_in(self, row: Mapping[str, Any]) -> str | None:
+        if row["serial"] is None:
+            return None
+        cartridge = (row["gtin"], row["serial"])
+        if self._is_for_all:
+            uses = self._uses.get(cartridge, [])
+        else:
+            uses = _uses(self._ledger, _is_cartridge(*cartridge)).get(cartridge, [])
         ours = (row["started_utc_ms"] or 0, row["session_id"])
-        uses = self._uses.get((row["gtin"], row["serial"]), ())
         return next(
             (
                 session_id
@@ -104,6 +121,10 @@ class _Remembering(Ledger):
         super().__init__(engine)
         self._clients: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
 
+    def forget(self) -> None:
+        """Read anew what is asked for from now on."""
+        self._clients.clear()
+
     def visits(self, client: str, before_utc_ms: int) -> list[dict[str, Any]]:
         """What a client had before a time, as rows, oldest first."""
         found = self._clients.get(client)
@@ -118,11 +139,24 @@ def _shared_cartridges(ledger: Ledger) -> dict[tuple[str, str], list[_Use]]:
     """The sessions of cartridges that worked in more than one, in the order of treatment."""
     column = schema.session.c
     cartridge = (column.gtin, column.serial)
-    worked = (column.worked.is_(True), column.serial.is_not(None))
-    shared = select(*cartridge).where(*worked).group_by(*cartridge).having(func.count() > 1)
-    query = select(*cartridge, column.started_utc_ms, column.session_id, column.use_id).where(
-        *worked, tuple_(*cartridge).in_(shared)
+    shared = (
+        select(*cartridge)
+        .where(column.worked.is_(True), column.serial.is_not(None))
+        .group_by(*cartridge)
+        .having(func.count() > 1)
     )
+    return _uses(ledger, tuple_(*cartridge).in_(shared))
+
+
+def _is_cartridge(gtin: str, serial: str) -> ColumnElement[bool]:
+    return and_(schema.session.c.gtin == gtin, schema.session.c.serial == serial)
+
+
+def _uses(ledger: Ledger, which: ColumnElement[bool]) -> dict[tuple[str, str], list[_Use]]:
+    column = schema.session.c
+    query = select(
+        column.gtin, column.serial, column.started_utc_ms, column.session_id, column.use_id
+    ).where(column.worked.is_(True), which)
     found: defaultdict[tuple[str, str], list[_Use]] = defaultdict(list)
     with ledger.engine.execution_options(is_writer=False).connect() as connection:
         for row in connection.execute(query):

@@ -67,6 +67,7 @@ from needletrail_protocol.tables import Message
 
 GATEWAY_FAULT = "gateway_fault"  # in the quarantine: not the peer's mistake but ours
 LOOK_AGAIN_MS = 200
+LOOK_AT_GRANTS_MS = 60_000
 _NO_HELLO = (-1, 0)
 _PIN_FIELDS = ("boot", "t_ms", "gateway_utc_ms", "device_utc_ms")
 _NO_SESSION = (messages.BOOT, messages.FAULT, messages.NOT_ARMED)  # these name none
@@ -115,6 +116,7 @@ class Intake:
         self._sealers: dict[tuple[str, int], MacKey] = {}  # and those retired since we started
         self._spoken: dict[str, int] = {}  # the epoch of each pen's newest hello
         self._granted: dict[tuple[str, int], Grant] = {}  # what each pen was sent last
+        self._grants_looked_at: tuple[Rules | None, int] = (None, 0)
         self._gone: set[tuple[str, int]] = set()
         self._external: dict[tuple[str, int], bytes] = {}
         self._topics: dict[str, tuple[str, str]] = {}
@@ -552,6 +554,10 @@ class Intake:
     def due_grants(self) -> list[Outgoing]:
         """Grants for pens whose permits, limits or rules have changed, or whose grant is half over."""
         now_utc_ms = self._clock_utc_ms()
+        rules, looked_utc_ms = self._grants_looked_at
+        if rules is self.rules and 0 <= now_utc_ms - looked_utc_ms < LOOK_AT_GRANTS_MS:
+            return []
+        self._grants_looked_at = (self.rules, now_utc_ms)
         due = []
         for pen_id, epoch in self.pens():
             held = self._granted.get((pen_id, epoch))

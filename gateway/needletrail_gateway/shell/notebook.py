@@ -22,6 +22,7 @@ from needletrail_gateway.core.packs.model import Code
 from needletrail_gateway.core.stock import Item, Movement, Opened
 from needletrail_gateway.core.treatment import utc
 from needletrail_gateway.shell.ledger import CONFLICT, Entry, Ledger
+from needletrail_gateway.shell.retention import REDACTION, Removal
 
 
 class Notebook:
@@ -36,9 +37,13 @@ class Notebook:
 
     def read_on(self) -> None:
         """Take in what was written since."""
-        for entry in self._ledger.all_entries(NOTE, OVERRIDE, CONFLICT, after_id=self._read_to):
+        kinds = (NOTE, OVERRIDE, CONFLICT, REDACTION)
+        for entry in self._ledger.all_entries(*kinds, after_id=self._read_to):
             self._read_to = entry.id
-            if entry.kind == CONFLICT:
+            if entry.kind == REDACTION:
+                for first, last in Removal.read(entry.kind, entry.body).ranges:
+                    self._notes.forget(first, last)
+            elif entry.kind == CONFLICT:
                 self._tampered.add(entry.session_id or "")
             elif entry.kind == NOTE:
                 self._notes.add(Noted(entry.id, TreatmentNote.model_validate(entry.json())))

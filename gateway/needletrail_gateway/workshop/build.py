@@ -7,7 +7,8 @@ and joined to a few files, each of which is compiled by mpy-cross without line n
 processor in particular. A module's size is what its file grows by with it. A file's name in tracebacks
 is its last name alone: that word is on the pen anyway.
 
-`main.py` stays source: it is what no update replaces.
+`main.py` stays source, for that is what a board starts, and no update replaces it; but it is shrunk, too:
+compiled on the pen, every name in it would stay in the heap.
 """
 
 import ast
@@ -27,11 +28,13 @@ import needletrail_protocol
 from needletrail_gateway.shell.documents import data_folder
 from needletrail_gateway.workshop import bundle
 from needletrail_gateway.workshop.errors import ToolError, WorkshopError
+from needletrail_gateway.workshop.link import JOINED
 from needletrail_gateway.workshop.shrink import Small, shrink
 
 OPTIMIZATION = "-O3"  # no assertions, no line numbers: both cost heap on the pen
 BUILD_FILE = "build.json"
 MAIN = "main.py"
+MAIN_HEAD = "# device/main.py, shrunk by `needletrail pen build`\n"
 SLOT = "slots/a"
 MANIFEST = "manifest"
 VIRTUAL = "virtual"
@@ -115,7 +118,7 @@ def build(
     device = device_folder() if device is None else device
     compiler = find_compiler()
     found = sources(board, device)
-    small = _shrink(found, board)
+    small = _shrink(found, (f"boards.{board}",))
     files: dict[str, bytes] = {}
     sizes: dict[str, int] = {}
     steps = sum(len(one.parts) for one in small)
@@ -142,7 +145,9 @@ def build(
     sizes = dict(sorted(sizes.items(), key=lambda one: (-one[1], one[0])))
     name = f"needletrail-{board}-{text}.bundle"
     built = Built(board, version, text, contents.mpy_version, sizes, None if signed is None else name)
-    _write(out, bundle.first_flash(contents), (device / MAIN).read_bytes(), built)
+    start = _shrink({f"{JOINED}.py": (device / MAIN).read_text(encoding="utf-8")}, ())
+    main = MAIN_HEAD + "".join(one.source for one in start)
+    _write(out, bundle.first_flash(contents), main.encode(), built)
     if signed is not None:
         (out / name).write_bytes(signed)
     return built
@@ -206,9 +211,9 @@ def _write(out: Path, image: Mapping[str, bytes], main: bytes, built: Built) -> 
     (out / BUILD_FILE).write_text(json.dumps(asdict(built), indent=1) + "\n", encoding="utf-8")
 
 
-def _shrink(found: Mapping[str, str], board: str) -> list[Small]:
+def _shrink(found: Mapping[str, str], own: tuple[str, ...]) -> list[Small]:
     try:
-        return shrink(found, ROOTS, (f"boards.{board}",))
+        return shrink(found, ROOTS, own)
     except SyntaxError as error:
         raise WorkshopError(
             f"{error.filename or 'firmware'}:{error.lineno or 0}: {error.msg}."

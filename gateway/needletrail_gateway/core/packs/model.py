@@ -371,7 +371,7 @@ class GrantRule(_Entry):
     starts at all. `without_grant` reaches the pen with its enrolment, the others with each grant.
     """
 
-    life_hours: Annotated[int, Field(ge=1, le=24 * 366)] = 24
+    life_hours: Annotated[int, Field(ge=1, le=24)] = 24
     """How long a grant is good."""
     when_expired: Answer = "warn"
     """What a pen does under an expired grant."""
