@@ -117,9 +117,10 @@ def test_a_knowledge_that_is_kept_reads_on(desk: Desk) -> None:
     assert amend(ledger, "pen-01-1-1", "note", LATER_UTC_MS, knowledge) is None
     override(ledger, "pen-01-1-1")
     pen = HonestPen("pen-02")
+    others = Forgetful(ledger, desk.intake.rules.policy)
     pen.grant_utc_ms = NOW_UTC_MS - 7_200_000
-    desk.take(pen.boot(NOW_UTC_MS - 3_600_000))
-    treat(desk, pen, "md-01", 500, 1, lot="BAD")  # the same cartridge, an hour before
+    others.take(pen.boot(NOW_UTC_MS - 3_600_000))
+    treat(others, pen, "md-01", 500, 1, lot="BAD")  # the same cartridge, an hour before
     assert amend(ledger, "pen-01-1-1", "override", LATER_UTC_MS, knowledge) is not None
     said = desk.statement("pen-01-1-1")
     assert said["reasons"] == [RECALLED, "CARTRIDGE_REUSED"]

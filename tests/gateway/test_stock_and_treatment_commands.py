@@ -229,19 +229,49 @@ def test_answers_that_can_not_be_used_name_the_file(
     assert complaint in said
 
 
-def test_an_attested_treatment_is_on_record(house: Clinic) -> None:
-    who = ("--client", CLIENT, "--practitioner", "est-01")
-    roller = ("--device", "roller", "--needle-mm", "0.2", "--minutes", "20")
-    said = house.json("treatment", "attest", *who, *roller)
+def attest(
+    house: Clinic, *more: str, who: str = "est-01", mm: str = "0.2", at: str = "2026-07-01"
+) -> Any:
+    person = ("--client", CLIENT, "--practitioner", who, "--at", f"{at}T09:00:00Z")
+    roller = ("--device", "roller", "--needle-mm", mm, "--minutes", "20")
+    return house.json("treatment", "attest", *person, *roller, *more)
+
+
+def test_an_attested_treatment_is_on_record_and_judged(house: Clinic) -> None:
+    said = attest(house)
+    assert (said["verdict"], said["reasons"]) == ("compliant", [])
     entry = house.ledger.entries(said["entry"] - 1, most=1)[0]
-    assert (entry.kind, entry.json()["device"], entry.json()["needle_mm"]) == (
-        "attested",
-        "roller",
-        0.2,
-    )
-    assert "--device" in house.run(
-        "treatment", "attest", *who, "--device", "fork", *roller[2:], wrong=True
-    )
+    body = entry.json()
+    assert (entry.kind, body["device"], body["needle_mm"]) == ("attested", "roller", 0.2)
+    assert body["verdict"] == "compliant"
+    assert body["policy"].startswith("default ")
+
+
+@pytest.mark.parametrize(
+    ("who", "mm", "reasons"),
+    [
+        ("est-01", "0.49", []),
+        ("est-01", "0.5", ["DEPTH_EXCEEDED"]),
+        ("old-01", "0.2", ["DEPTH_EXCEEDED", "LICENSE_EXPIRED"]),
+        ("md-01", "1.5", ["DEPTH_EXCEEDED", "DEVICE_NOT_CLEARED"]),
+    ],
+)
+def test_who_may_roll_how_deep(who: str, mm: str, reasons: list[str], house: Clinic) -> None:
+    found = attest(house, who=who, mm=mm)["reasons"]
+    assert set(reasons) <= set(found), found
+    assert bool(found) == bool(reasons)
+
+
+def test_an_attested_treatment_counts_in_the_client_s_course(house: Clinic) -> None:
+    attest(house)
+    rows = house.ledger.visits(CLIENT, NOW_UTC_MS * 2)
+    assert [(row["session_id"][:9], row["tier"]) for row in rows] == [("attested-", "cosmetic")]
+
+
+def test_an_unknown_device_is_none(house: Clinic) -> None:
+    who = ("--client", CLIENT, "--practitioner", "est-01")
+    fork = ("--device", "fork", "--needle-mm", "0.2", "--minutes", "20")
+    assert "--device" in house.run("treatment", "attest", *who, *fork, wrong=True)
 
 
 def test_only_a_soft_rule_can_be_overridden(house: Clinic) -> None:
@@ -294,6 +324,6 @@ def test_a_note_that_comes_afterwards_is_taken_up(house: Clinic) -> None:
         *("treatment", "note", "--client", CLIENT, "--practitioner", "rn-01", "--session", session),
         *("--answers", str(house.folder / "answers.toml")),
     )
-    assert "verdict is now: violation" in said
+    assert "The verdict is: violation (CONTRAINDICATION)" in said
     assert house.desk.verdicts()[session] == ("violation", ["CONTRAINDICATION"])
     assert (session, "CONTRAINDICATION") in house.desk.alert_codes()

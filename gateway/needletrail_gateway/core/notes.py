@@ -15,12 +15,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from needletrail_gateway.core.packs.model import Code
-from needletrail_gateway.core.registry.model import BadgeId, Count, Gtin, Identifier, Text
+from needletrail_gateway.core.packs.model import Code, Outcome
+from needletrail_gateway.core.registry.model import BadgeId, Count, DeviceKind, Gtin, Identifier, Text
 from needletrail_gateway.core.stock import Cause
 
 NOTE_GOOD_MS = 4 * 3_600_000
@@ -61,19 +61,25 @@ class TreatmentNote(_Entry):
 
 
 class AttestedTreatment(_Entry):
-    """A treatment without a pen: what was done, by the word of whoever did it."""
+    """A treatment without a pen: what was done, by the word of whoever did it.
+
+    verdict, reasons, policy: what the judge made of it when it was entered, and by which pack.
+    """
 
     who: Text
     at_utc_ms: int
     practitioner: BadgeId
     client: Pseudonym
-    device: Literal["roller", "radio-frequency", "pen"]
+    device: DeviceKind
     needle_mm: Annotated[float, Field(ge=0, le=20)]
     minutes: Annotated[float, Field(gt=0, le=1440)]
     screening: Mapping[Identifier, bool] | None = None
     prevented: tuple[Identifier, ...] = ()
     area: Identifier | None = None
     used: Mapping[Identifier, Count] = {}
+    verdict: Outcome | None = None
+    reasons: tuple[Code, ...] = ()
+    policy: Text | None = None
 
 
 class OverrideNote(_Entry):

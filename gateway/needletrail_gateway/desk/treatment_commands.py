@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, ValidationError
 
+from needletrail_gateway.core.judging.attested import judge_attested
 from needletrail_gateway.core.judging.explain import in_words
 from needletrail_gateway.core.notes import (
     ATTESTED,
@@ -24,6 +25,7 @@ from needletrail_gateway.core.notes import (
 )
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.core.registry.model import Registry
+from needletrail_gateway.core.treatment import utc
 from needletrail_gateway.desk.options import (
     ConfigOption,
     JsonOption,
@@ -39,7 +41,8 @@ from needletrail_gateway.desk.registry_commands import moment_utc_ms
 from needletrail_gateway.desk.stock_commands import registry_in_force
 from needletrail_gateway.replay.amend import amend
 from needletrail_gateway.shell.documents import DocumentError, read_policy
-from needletrail_gateway.shell.ledger import Ledger
+from needletrail_gateway.shell.ledger import Group, Ledger
+from needletrail_gateway.shell.notebook import Notebook
 
 treatment_app = typer.Typer(
     no_args_is_help=True,
@@ -123,7 +126,7 @@ def note(
     "attest",
     short_help="A treatment without a pen.",
     help="Record a treatment that no pen has seen, such as one with a roller, by the word of whoever "
-    "did it. What it may be is in the policy; what it was is what you say.",
+    "did it. It is judged by the policy in force; the needles' length stands for the depth.",
     epilog="Example: needletrail treatment attest --client c-7k2m9qxa --practitioner est-01 "
     "--device roller --needle-mm 0.2 --minutes 20 --config gateway.toml",
 )
@@ -153,8 +156,26 @@ def attest(
         )
         more = {"device": device, "needle_mm": needle_mm, "minutes": minutes}
         made = _made(AttestedTreatment, fields | more)
-        entry = opened.note(ATTESTED, body_of(made), now_utc_ms())
-    _said(entry, as_json, _healing(registry, policy, practitioner))
+        assert isinstance(made, AttestedTreatment)
+        person = registry.find_practitioner(practitioner)
+        assert person is not None
+        visit = Notebook(opened).visit_of(made, 0, made.at_utc_ms)
+        on = utc(made.at_utc_ms).date()
+        judged = judge_attested(policy, registry, person, made, visit, on)
+        version = f"{policy.name} {policy.version}"
+        found = {"verdict": judged.outcome, "reasons": judged.reasons, "policy": version}
+        entry = opened.note(ATTESTED, body_of(made.model_copy(update=found)), now_utc_ms())
+        if judged.tier is not None:
+            row = {
+                "session_id": f"attested-{entry}",
+                "client": made.client,
+                "note_entry": entry,
+                "started_utc_ms": made.at_utc_ms,
+                "tier": judged.tier,
+            }
+            opened.commit(Group(visits=[row]), now_utc_ms())
+    verdict = {"verdict": judged.outcome, "reasons": list(judged.reasons)}
+    _said(entry, as_json, _healing(registry, policy, practitioner), verdict)
 
 
 @treatment_app.command(
@@ -308,6 +329,7 @@ def _said(
         return
     print(f"Recorded (entry {entry}).")
     if verdict is not None:
-        print(f"The session's verdict is now: {verdict['verdict']}.")
+        reasons = f" ({', '.join(verdict['reasons'])})" if verdict["reasons"] else ""
+        print(f"The verdict is: {verdict['verdict']}{reasons}.")
     if tell is not None:
         print(f"Tell the client: {tell}")

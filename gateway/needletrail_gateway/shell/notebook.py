@@ -62,10 +62,16 @@ class Notebook:
         found = self.noted(session_id, practitioner, utc_ms)
         if found is None:
             return None
-        note = found.note
-        before_utc_ms = note.at_utc_ms if utc_ms is None else utc_ms
+        return self.visit_of(
+            found.note, found.entry, found.note.at_utc_ms if utc_ms is None else utc_ms
+        )
+
+    def visit_of(
+        self, note: TreatmentNote | AttestedTreatment, entry: int, before_utc_ms: int
+    ) -> Visit:
+        """What a note says, with what the client had before."""
         return Visit(
-            found.entry,
+            entry,
             note.client,
             note.screening,
             frozenset(note.prevented),
@@ -73,7 +79,7 @@ class Notebook:
             tuple(
                 Earlier(_day(row["started_utc_ms"]), row["tier"])
                 for row in self._ledger.visits(note.client, before_utc_ms)
-                if row["note_entry"] != found.entry  # another part of the same treatment
+                if row["note_entry"] != entry  # another part of the same treatment
             ),
         )
 

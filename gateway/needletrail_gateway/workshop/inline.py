@@ -89,7 +89,7 @@ def _mentions(files: list[File]) -> Counter[str]:
         found.update(file.handed_on)
         for one in file.statements:
             for node in ast.walk(one.node):
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store):
                     found[node.id] += 1
                 elif isinstance(node, ast.Attribute):
                     found[node.attr] += 1

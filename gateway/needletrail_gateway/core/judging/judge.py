@@ -41,6 +41,11 @@ def judge(policy: Policy, registry: Registry, facts: Facts) -> Verdict:
         found |= findings.of_duration(policy, facts)
         if not facts.has_grant:
             found.add("GRANT_STALE")
+    return verdict_of(policy, facts, found)
+
+
+def verdict_of(policy: Policy, facts: Facts, found: set[Code]) -> Verdict:
+    """What the pack's rules make of these findings."""
     rules = _rules(policy, found)
     overridden = tuple(
         (rule.code, facts.overrides[rule.code])
