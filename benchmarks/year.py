@@ -42,7 +42,7 @@ from needletrail_protocol.readings import Readings, decode_record
 
 GOALS = {"samples_per_s": 1_000_000, "ratio": 20, "flat": 1.10}
 SIZES = (100, 500, 1_000, 5_000)
-TURNS = 6  # rounds of treatments that are measured before a size
+TURNS = 16  # rounds of treatments that are measured before a size
 OTHER_PACK = "us-ca"
 PAGE = 500
 
@@ -149,9 +149,11 @@ class Grown:
         for size, days in self._approaches(sizes):
             live: list[tuple[float, float]] = []
             for some in days:
+                before = self._small.live_s() if len(live) % 2 else None
                 rate = self._take(some)
-                if some is not days[0]:
-                    live.append((rate, self._small.live_s()))
+                # Days are whole, so a round may have had all its sessions in the one before.
+                if some is not days[0] and rate is not None:
+                    live.append((rate, before or self._small.live_s()))
             found.append(self._measure(live))
             if self.sessions < size:
                 raise RuntimeError(f"{self.sessions} sessions where {size} were wanted")
@@ -176,17 +178,17 @@ class Grown:
 
         for size in sizes:
             first = max(size - TURNS * each, made)
-            yield size, [until(wanted) for wanted in range(first, size + 1, each)]
+            yield size, [until(wanted) for wanted in (*range(first, size, each), size)]
 
-    def _take(self, days: Iterable[Day]) -> float:
-        """CPU of a sample."""
+    def _take(self, days: Iterable[Day]) -> float | None:
+        """CPU of a sample; None if there are no days."""
         spent_s, samples = 0.0, 0
         for day in days:
             spent_s += _take(self._clinic, [day]) * day.samples
             samples += day.samples
             self.sessions += day.sessions
         self.samples += samples
-        return spent_s / max(samples, 1)
+        return spent_s / samples if samples else None
 
     def _measure(self, live: list[tuple[float, float]]) -> dict[str, Any]:
         ledger, sessions = self._clinic.ledger, self.sessions
@@ -202,7 +204,7 @@ class Grown:
             )
             restart_s.append(cpu_s(self._clinic.start))
         more_mb = resident_mb() - before_mb
-        for _ in range(1 if sessions > 1_000 else self._rounds):
+        for _ in range(self._rounds):
             verify_s.append(
                 (
                     cpu_s(lambda: _verify(self._location)),
@@ -220,7 +222,8 @@ class Grown:
             "live_ms": 1000 * live_s * mean,
             "rejudge_ms": 1000 * again_s / sessions,
             "verify_ms": 1000 * report.median([ours for ours, _ in verify_s]) / sessions,
-            "live_beside_small": report.median([ours / theirs for ours, theirs in live]),
+            "live_pairs": len(live),
+            "live_beside_small": sum(ours for ours, _ in live) / sum(theirs for _, theirs in live),
             "rejudge_beside_small": report.median(
                 [ours / sessions / (theirs / small) for ours, theirs in rejudge_s]
             ),

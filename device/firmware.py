@@ -194,14 +194,15 @@ def _assemble(flash: str, heap: Heap) -> "Pen | None":
     if config.board != "virtual":
         module = assembly.board_file(flash, config.board)
         feed = module.watchdog().feed
-    from needletrail_device.update import Updater
-
-    updater = Updater(flash, _here(), config.board)
-    if assembly.install(updater, feed, tell):
+    if assembly.install(flash, _here(), config.board, feed, tell):
         return None
+    forget("needletrail_device.update")
     pen = Pen(Clock(), heap, feed)
     pen.config = config
-    assembly.assemble(pen, flash, config_crc, module, updater, tell)
+    opened = assembly.open_journal(pen, flash)
+    forget("needletrail_device.recovery")
+    assembly.assemble(pen, flash, config_crc, module, opened, tell)
+    assembly.look_at_trial(pen, flash, _here(), tell)
     return pen
 
 
@@ -212,6 +213,7 @@ async def power_on(flash: str) -> int:
     forget("needletrail_device.assembly", "needletrail_device.update")
     if pen is None:
         return EXIT_RESTART
+    forget("boards." + pen.config.board)
     network = asyncio.create_task(pen.connection.run(random.random))
     if hasattr(pen.board, "wait_ready"):
         await pen.board.wait_ready(pen.config.wait_ready_s, pen.uplink, pen.limits)

@@ -76,5 +76,4 @@ def add_hand(parts: Parts, pixel: int, haptic: int, button: int, motor: int) -> 
 
 def add_charger(parts: Parts, status: int) -> None:
     """The charger's status output, which pulls its line down while it charges."""
-    pin = Pin(status, Pin.IN, Pin.PULL_UP)
-    parts.is_charging = lambda: not pin.value()
+    parts.charger = Pin(status, Pin.IN, Pin.PULL_UP)

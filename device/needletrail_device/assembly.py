@@ -2,8 +2,8 @@
 
 Strategy: the composition root (firmware.py) says when; here is how. Each part gets what it needs passed
 in, and what is made here lives on in the Pen. Nothing made here may be a class or a function of this
-module, or all of it would stay in the heap (loading.py). In order: the settings, the board, an update
-that lies in flash, the journal, and the rest.
+module, or all of it would stay in the heap (loading.py). In order: the settings, the board's file,
+an update that lies in flash, the journal, and the rest.
 """
 
 # ruff: noqa: PLC0415
@@ -62,11 +62,15 @@ def board_file(flash: str, name: str) -> "Any":
     return module
 
 
-def install(updater: "Any", feed: "Callable[[], object]", tell: "Callable[..., None]") -> bool:
+def install(
+    flash: str, here: str, board: str, feed: "Callable[[], object]", tell: "Callable[..., None]"
+) -> bool:
     """Install what lies in flash, if anything does. True: restart, so that its trial begins."""
+    from needletrail_device.update import Updater
+
     reason = ""
     try:
-        reason = updater.offer(lambda _bytes, _of_bytes: feed())
+        reason = Updater(flash, here, board).offer(lambda _bytes, _of_bytes: feed())
     except OSError:
         return False  # there is none
     forget("needletrail_device.bundle")
@@ -74,17 +78,49 @@ def install(updater: "Any", feed: "Callable[[], object]", tell: "Callable[..., N
     return reason is None
 
 
-def assemble(
-    pen: "Any", flash: str, config_crc: int, module: "Any", updater: "Any", tell: "Callable[..., None]"
-) -> None:
-    """Build everything into a Pen, in order, and write the record of this boot.
+def open_journal(pen: "Any", flash: str) -> "tuple[int, bytes, Any, int | None]":
+    """(key epoch, key, folder, session found open): the oldest epoch with records left to deliver.
 
-    module: the board's file, None for a virtual board.
+    So a pen whose key was changed first delivers under the old key what it recorded under it.
     """
     for name in LARGE_MODULES:
         __import__(name)
         gc.collect()
         pen.feed()
+    from needletrail_device.folder import Folder
+    from needletrail_device.journal import Journal
+    from needletrail_device.recovery import recover
+
+    config = pen.config
+    for epoch, key in config.previous + [(config.epoch, config.key)]:
+        path = "%s/epoch-%d" % (flash, epoch)
+        if epoch != config.epoch and not _is_there(path):
+            continue
+        files = Folder(path)
+        if getattr(config, "slow_write_ms", 0):
+            from boards.slow_flash import SlowFolder
+
+            files = SlowFolder(files, config.slow_write_ms / 1000, time.sleep)
+        pen.journal = Journal(files)
+        lost_session = recover(pen.journal)
+        if epoch == config.epoch or pen.backlog():
+            return epoch, key, files, lost_session
+        pen.journal.close()
+    raise ValueError("no epoch")  # the last one always returns
+
+
+def assemble(
+    pen: "Any",
+    flash: str,
+    config_crc: int,
+    module: "Any",
+    opened: "tuple[int, bytes, Any, int | None]",
+    tell: "Callable[..., None]",
+) -> None:
+    """Build everything else into a Pen, in order, and write the record of this boot.
+
+    module: the board's file, None for a virtual board. opened: what open_journal gave.
+    """
     config = pen.config
     pen.board = board = _virtual(pen, tell) if module is None else _handpiece(pen, module)
     forget("boards.tape_head")
@@ -92,8 +128,7 @@ def assemble(
     from needletrail_protocol import authentication, topics
 
     pen.heap.look()
-    epoch, secret, files, lost_session = _open_journal(pen, flash)
-    forget("needletrail_device.recovery")
+    epoch, secret, files, lost_session = opened
     journal = pen.journal
     maybe_sent_seq = journal.next_seq - (1 if lost_session is None else 2)
     journal.measure()
@@ -128,19 +163,26 @@ def assemble(
     if lost_session is not None:
         tell("closed", ("session", lost_session), ("cause", "power loss"))
     pen.recorder.boot(board.utc_ms, board.name)
-    given_up = updater.take_given_up()
-    if given_up:
-        tell("given_up", ("version", given_up))
-        pen.recorder.fault(0, "firmware", "rolled_back")
-        pen.recorder.fault(0, "firmware", None)
     pen.context = _trust(config, flash, streams.pinned)
     pen.wifi = None if module is None else _radio(pen, module)
     pen.connection = connection.Connection(
         pen.uplink, pen.open_stream, pen.clock.now_ms, tell, pen.heap.look
     )
+    pen.heap.look()
+
+
+def look_at_trial(pen: "Any", flash: str, here: str, tell: "Callable[..., None]") -> None:
+    """Tell of a firmware that was given up; if this one is on trial, let it prove itself."""
+    from needletrail_device.update import Updater
+
+    updater = Updater(flash, here, pen.config.board)
+    given_up = updater.take_given_up()
+    if given_up:
+        tell("given_up", ("version", given_up))
+        pen.recorder.fault(0, "firmware", "rolled_back")
+        pen.recorder.fault(0, "firmware", None)
     if updater.trial_boots_left is not None:
         asyncio.create_task(updater.prove(pen.uplink, asyncio.sleep, tell))
-    pen.heap.look()
 
 
 def _handpiece(pen: "Any", module: "Any") -> "Any":
@@ -177,33 +219,6 @@ def _microseconds() -> "tuple[Any, Any]":
     if hasattr(time, "ticks_us"):
         return time.ticks_us, time.sleep_us
     return (lambda: time.monotonic_ns() // 1000), (lambda nap_us: time.sleep(nap_us / 1e6))
-
-
-def _open_journal(pen: "Any", flash: str) -> "tuple[int, bytes, Any, int | None]":
-    """(key epoch, key, folder, session found open): the oldest epoch with records left to deliver.
-
-    So a pen whose key was changed first delivers under the old key what it recorded under it.
-    """
-    from needletrail_device.folder import Folder
-    from needletrail_device.journal import Journal
-    from needletrail_device.recovery import recover
-
-    config = pen.config
-    for epoch, key in config.previous + [(config.epoch, config.key)]:
-        path = "%s/epoch-%d" % (flash, epoch)
-        if epoch != config.epoch and not _is_there(path):
-            continue
-        files = Folder(path)
-        if getattr(config, "slow_write_ms", 0):
-            from boards.slow_flash import SlowFolder
-
-            files = SlowFolder(files, config.slow_write_ms / 1000, time.sleep)
-        pen.journal = Journal(files)
-        lost_session = recover(pen.journal)
-        if epoch == config.epoch or pen.backlog():
-            return epoch, key, files, lost_session
-        pen.journal.close()
-    raise ValueError("no epoch")  # the last one always returns
 
 
 def _is_there(path: str) -> bool:

@@ -10,18 +10,17 @@ class Clock:
     """Milliseconds since power-on, from a counter that may wrap."""
 
     def __init__(self) -> None:
-        self._ticks_ms = getattr(time, "ticks_ms", None)
-        self._last = self._ticks_ms() if self._ticks_ms else time.monotonic_ns() // 1000000
         self._now_ms = 0
+        self._last = time.ticks_ms() if hasattr(time, "ticks_ms") else time.monotonic_ns()
 
     def now_ms(self) -> int:
         """Never falls."""
-        if self._ticks_ms:
-            ticks = self._ticks_ms()
+        if hasattr(time, "ticks_ms"):
+            ticks = time.ticks_ms()
             self._now_ms += time.ticks_diff(ticks, self._last)
             self._last = ticks
             return self._now_ms
-        return time.monotonic_ns() // 1000000 - self._last
+        return (time.monotonic_ns() - self._last) // 1000000
 
 
 def utc_ns() -> "int | None":

@@ -127,26 +127,29 @@ def _take_all(settings: "Any", data: "Any", fields: "Any") -> None:
 
 
 def _separators(text: str) -> "tuple[int, int, int] | None":
-    """How many brackets, commas and colons stand outside strings; None if brackets do not match."""
+    """How many brackets, commas and colons stand outside strings; None if brackets do not match.
+
+    Bytes, because MicroPython keeps a text of one character for ever.
+    """
     brackets = commas = colons = 0
     is_string = is_escaped = False
-    ends = ""  # what must close what is open
-    for character in text:
+    ends = b""  # what must close what is open
+    for byte in text.encode():
         if is_string:
-            is_string = is_escaped or character != '"'
-            is_escaped = character == "\\" and not is_escaped
-        elif character == '"':
+            is_string = is_escaped or byte != 0x22
+            is_escaped = byte == 0x5C and not is_escaped
+        elif byte == 0x22:
             is_string = True
-        elif character in "{[":
+        elif byte in b"{[":
             brackets += 1
-            ends += "}" if character == "{" else "]"
-        elif character in "}]":
-            if ends[-1:] != character:
+            ends += b"}" if byte == 0x7B else b"]"
+        elif byte in b"}]":
+            if not ends or ends[-1] != byte:
                 return None
             ends = ends[:-1]
-        elif character == ",":
+        elif byte == 0x2C:
             commas += 1
-        elif character == ":":
+        elif byte == 0x3A:
             colons += 1
     return None if ends else (brackets, commas, colons)
 

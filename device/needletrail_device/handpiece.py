@@ -40,6 +40,7 @@ class Parts:
     """What a board's file has built. None: this board has no such part.
 
     start_timer(period_ms, tick): begin calling tick; what it returns is kept, and has deinit().
+    charger: a Pin that is low while the battery is being charged.
     """
 
     dial: "Any" = None
@@ -53,7 +54,7 @@ class Parts:
     battery: "Any" = None
     button: "Any" = None
     set_motor: "Callable[[bool], Any] | None" = None
-    is_charging: "Callable[[], bool] | None" = None
+    charger: "Any" = None
 
 
 class Handpiece:
@@ -118,7 +119,9 @@ class Handpiece:
 
     def start(self) -> None:
         """Begin to take readings."""
-        self._timer = self._parts.start_timer(self.period_ms, self._sampler.tick)
+        start_timer = self._parts.start_timer
+        self._parts.start_timer = None  # the last of the board's file that was needed (loading.py)
+        self._timer = start_timer(self.period_ms, self._sampler.tick)
 
     def stop(self) -> None:
         """Take no more readings; the motor is off."""
@@ -212,7 +215,7 @@ class Handpiece:
             parts.battery.measure()
             is_low = parts.battery.fault == LOW
         self._set("low_battery", is_low, now_ms)
-        self._set("charging", parts.is_charging is not None and parts.is_charging(), now_ms)
+        self._set("charging", parts.charger is not None and not parts.charger.value(), now_ms)
         self._set("offline", not self.is_online, now_ms)
         self._set("armed", self.is_open, now_ms)
         self._set("ready", self.is_armed, now_ms)

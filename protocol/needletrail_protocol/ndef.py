@@ -18,14 +18,10 @@ def uri(message: bytes) -> "str | None":
         return None
     if message[2] != len(message) - 4 or message[4] >= len(_PREFIXES):
         return None
-    try:
-        rest = message[5:].decode()
-    except UnicodeError:
-        return None
-    for character in rest:
-        if not "!" <= character <= "~":
+    for byte in message[5:]:
+        if not 0x21 <= byte <= 0x7E:
             return None
-    return _PREFIXES[message[4]] + rest
+    return _PREFIXES[message[4]] + message[5:].decode()
 
 
 def badge_id(message: bytes) -> "str | None":

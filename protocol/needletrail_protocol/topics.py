@@ -22,7 +22,7 @@ UPWARD = (HELLO, RECORD, URGENT, WILL)
 DOWNWARD = (ACK, GRANT, ALERT)
 CHANNELS = UPWARD + DOWNWARD
 
-_ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789-"
+_ID_CHARACTERS = b"abcdefghijklmnopqrstuvwxyz0123456789-"
 ID_MAX_LENGTH = 32
 
 
@@ -30,8 +30,8 @@ def is_identifier(text: str) -> bool:
     """True for 1 to 32 of a-z, 0-9 and "-", not beginning with "-"."""
     if not 1 <= len(text) <= ID_MAX_LENGTH or text[0] == "-":
         return False
-    for character in text:
-        if character not in _ID_CHARACTERS:
+    for byte in text.encode():  # MicroPython keeps a text of one character for ever
+        if byte not in _ID_CHARACTERS:
             return False
     return True
 

@@ -104,11 +104,11 @@ def test_every_board_finds_its_parts_where_the_table_has_them():
             parts.set_motor(True)
             assert bench.world.shown == [(0, "motor", 1)]
             if name == "esp32_c3":
-                assert parts.is_charging is None
+                assert parts.charger is None
             else:
-                assert not parts.is_charging()
+                assert parts.charger.value()
                 bench.machine.Pin(bench.wires["charging"]).drive(0)
-                assert parts.is_charging()
+                assert not parts.charger.value()
             assert bench.board.watchdog().timeout <= 8388
             assert not bench.board.wlan().isconnected()
 

@@ -82,6 +82,22 @@ def refused(data, *parts, **rest):
     return reason
 
 
+# ---- what is there ----
+
+
+def test_without_a_bundle_nothing_is_loaded_to_read_one():
+    import sys
+
+    own = sys.modules.pop("needletrail_device.bundle")
+    flash = flash_with(slot_of(ONE, 1, "a"), state=state_of(3, 1, 1))
+    try:
+        with Inserted(flash, update), raises(OSError):
+            update.Updater("/flash", A, BOARD).offer()
+        assert "needletrail_device.bundle" not in sys.modules
+    finally:
+        sys.modules["needletrail_device.bundle"] = own
+
+
 # ---- what is taken ----
 
 

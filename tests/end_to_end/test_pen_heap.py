@@ -6,7 +6,7 @@ On 32-bit words in MicroPython for WebAssembly (wasm/pen.mjs): the firmware of t
 drivers, an outage of five minutes, broker and gateway real. And on the Unix port, whose words have 64
 bits: the virtual board, with the broker dead for a while.
 
-Bounds are what was reached, and a little. The aim is 64 KB on 32 bits and 96 KB on 64.
+Bounds are what was reached, and a little. The aim is 64 KB on 32 bits. On 64 bits it is 96 KB, and met.
 """
 
 import json
@@ -30,8 +30,9 @@ MINUTES = 45
 PERIOD_MS = 20
 READINGS = MINUTES * 60_000 // PERIOD_MS
 # of live data after a collection, 32-bit words, without the board's stand-ins; and the Unix port's heap
-WASM_PEAK_MAX_BYTES = 91_000
-UNIX_HEAP = "112k"
+WASM_PEAK_MAX_BYTES = 77_000
+UNIX_HEAP = "96k"
+ONCE = {"assembly", "config", "update", "bundle", "recovery", "boards.esp32_s3"}  # and then forgotten
 GROWTH_MAX_BYTES = 2048  # over what a session begins with: a window under way, a reconnection
 LEAK_MAX_BYTES = 256  # from a session's first minute to its last
 LARGEST_FREE_MIN_BYTES = 5000  # the largest thing that comes: a grant's packet (mqtt.PACKET_MAX)
@@ -71,6 +72,7 @@ def test_on_32_bits_with_all_drivers_and_an_outage(
     assert numbers == list(range(1, found["events"][-1]["records"] + 1))
     report = {name: value for name, value in found.items() if name not in ("events", "said")}
     print(f"32-bit words: {json.dumps(report)}")
+    assert not ONCE & set(found["modules"])
     assert found["peak_bytes"] <= WASM_PEAK_MAX_BYTES
     assert found["peak_bytes"] - found["opened_bytes"] <= GROWTH_MAX_BYTES
     assert found["last_minute_bytes"] - found["first_minute_bytes"] <= LEAK_MAX_BYTES

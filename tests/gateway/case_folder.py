@@ -486,19 +486,20 @@ def _registry(path: Path, document: Mapping[str, Any]) -> Registry:
 class _File:
     path: Path
     document: dict[str, Any]
-    places: Mapping[tuple[str | int, ...], int]
+    text: str
 
     @classmethod
     def read(cls, path: Path) -> "_File":
         text = path.read_text(encoding="utf-8")
         try:
-            return cls(path, tomllib.loads(text), find_places(text))
+            return cls(path, tomllib.loads(text), text)
         except tomllib.TOMLDecodeError as error:
             raise CaseError(f"{path}: is not valid TOML: {error}") from error
 
     def error(self, place: tuple[str | int, ...], message: str) -> CaseError:
         where = ".".join(map(str, place))
-        return CaseError(f"{self.path}:{line_of(self.places, place)}: {where}: {message}")
+        line = line_of(find_places(self.text), place)
+        return CaseError(f"{self.path}:{line}: {where}: {message}")
 
     def check_keys(self, table: Any, known: set[str], place: tuple[str | int, ...]) -> None:
         if not isinstance(table, dict):

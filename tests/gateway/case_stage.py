@@ -3,13 +3,10 @@
 Strategy: a case is played once, under its own pack, by the code that judges live. Under every other
 pack its last session is judged again from the ledger, as `needletrail rejudge` does, so that one case
 shows how ten packs differ without ten plays. Under its own pack both must say the same.
-
-A ledger here is not forced to the disk at each commit: nobody pulls a plug.
 """
 
 import hashlib
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -46,7 +43,7 @@ from case_folder import (
 from gateway_clinic import badge, uri_tag
 from gateway_desk import Desk
 from honest_pen import BATCH, HonestPen, Sent
-from sqlalchemy import event
+from quick_ledgers import QuickLedgers
 
 from needletrail_gateway.core.judging.facts import Override, Visit
 from needletrail_gateway.core.notes import NOTE, OVERRIDE, OverrideNote, TreatmentNote, body_of
@@ -89,15 +86,24 @@ class Staged:
     registry: Registry
     elsewhere: Elsewhere
     screening: Mapping[str, bool] = field(default_factory=dict)
-    _said: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _again: dict[int, tuple[Policy, dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def own_pack(self) -> str:
+        """The pack in force at its last session."""
+        return str(self.live[self.last_session]["policy"]["pack"])
 
     def again(self, policy: Policy) -> dict[str, Any]:
         """The statement on the last session under a pack."""
+        known = self._again.get(id(policy))
+        if known is not None and known[0] is policy:
+            return known[1]
         return refold.judge(self.recorded, Rules(policy, self.registry), self.elsewhere).statement()
 
-    def outcome(self, policy: Policy) -> tuple[str, list[str], list[str]]:
-        """What hangs on the pack: verdict, reasons, and what was overridden."""
-        return outcome_of(self.again(policy))
+    def remember(self, policies: Iterable[Policy]) -> None:
+        """Judge by these now, since they will be asked for again."""
+        for policy in policies:
+            self._again[id(policy)] = (policy, self.again(policy))
 
 
 def outcome_of(statement: Mapping[str, Any]) -> tuple[str, list[str], list[str]]:
@@ -120,8 +126,8 @@ def differences(
     }
     lines = []
     for name, wanted in said.model_dump(include=set(Said.model_fields), exclude_none=True).items():
-        if name == "alerts" and alerts is None:
-            continue  # nobody was there to be told
+        if name in ("alerts", "amended") and alerts is None:
+            continue  # nobody was there to be told, and nothing is entered
         if got[name] != wanted:
             lines.append(f"  {name}: expected {wanted!r}, got {got[name]!r}")
     return lines
@@ -130,13 +136,13 @@ def differences(
 def problems(case: Case, stage: "Stage") -> list[str]:
     """What came of a case otherwise than its folder says, pack by pack; nothing if all is well."""
     staged = stage.play(case)
-    expected, own = case.expected, case.own_pack
+    expected, own = case.expected, staged.own_pack
     lines = _under(own, differences(expected, staged.live[staged.last_session], staged.alerts))
     for session, said in expected.also.items():
         lines += _under(
             f"{own}, session {session}", differences(said, staged.live[session], staged.alerts)
         )
-    for name in stage.packs_of(case):
+    for name in stage.packs_of(staged):
         said = expected.under.get(name, expected)
         if name != own and said is expected:
             said = Said(verdict=expected.verdict, reasons=expected.reasons)
@@ -154,56 +160,33 @@ class Stage:
 
     def __init__(self, folder: Path, shipped: Mapping[str, Policy]) -> None:
         self.shipped = shipped
-        self._folder = folder
-        self._imported: dict[str, Path] = {}  # a ledger with each registry in it, to be copied
+        self._ledgers = QuickLedgers(folder)
         self._staged: dict[str, Staged] = {}
-        self._number = 0
 
     def play(self, case: Case) -> Staged:
         """Play it, or what came of it before."""
         if case.name not in self._staged:
-            ledger = self._ledger(case)
-            try:
-                self._staged[case.name] = _Play(case, ledger, self.shipped).run()
-            finally:
-                ledger.close()
+            registry = case.registry
+            ledger = self._ledgers.fresh(registry, _keys(registry), _utc_ms(case.begins))
+            self._staged[case.name] = _Play(case, ledger, self.shipped).run()
         return self._staged[case.name]
 
-    def packs_of(self, case: Case) -> list[str]:
+    def close(self) -> None:
+        """Let go of the ledger."""
+        self._ledgers.close()
+
+    def packs_of(self, staged: Staged) -> list[str]:
         """The packs under which its last session is judged; its own is the first."""
+        case, own = staged.case, staged.own_pack
         packs = case.expected.packs
         named = sorted(self.shipped) if packs == "every" else packs
         unknown = {*named, *case.expected.under} - self.shipped.keys()
-        if unknown - {case.own_pack}:
+        if unknown - {own}:
             raise CaseError(f"{case.folder}: there is no pack {', '.join(sorted(unknown))}")
         stray = case.expected.under.keys() - set(named)
         if stray:
             raise CaseError(f"{case.folder}: it is not run under {', '.join(sorted(stray))}")
-        return list(dict.fromkeys([case.own_pack, *named]))
-
-    def _ledger(self, case: Case) -> Ledger:
-        digest = hashlib.sha256(
-            f"{_utc_ms(case.begins)} {case.registry.model_dump_json()}".encode()
-        ).hexdigest()
-        if digest not in self._imported:
-            path = self._folder / f"{digest[:16]}.sqlite"
-            ledger = _opened(path)
-            ledger.import_registry(case.registry, _keys(case.registry), _utc_ms(case.begins))
-            ledger.close()
-            self._imported[digest] = path
-        self._number += 1
-        path = self._folder / f"case-{self._number}.sqlite"
-        shutil.copyfile(self._imported[digest], path)
-        return _opened(path)
-
-
-def _opened(path: Path) -> Ledger:
-    ledger = Ledger.open(path)
-    ledger.engine.dispose()
-    event.listen(
-        ledger.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF")
-    )
-    return ledger
+        return list(dict.fromkeys([own, *named]))
 
 
 def _keys(registry: Registry) -> dict[str, bytes]:
@@ -291,7 +274,8 @@ class _Play:
         elsewhere = Knowledge(self._ledger).elsewhere(row)
         registry = self._ledger.registry_at(row["registry_entry"])
         known = _Known()
-        known.take(recorded, Rules(self._policy(self._case.own_pack), registry), elsewhere)
+        own = self._policy(live[last]["policy"]["pack"])
+        known.take(recorded, Rules(own, registry), elsewhere)
         return Staged(
             self._case, last, live, alerts, recorded, registry, known.elsewhere(), self._screening
         )

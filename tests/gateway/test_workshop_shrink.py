@@ -142,11 +142,128 @@ def helper(n):
         only_here="class Tool:\n    def size(self):\n        return len(str(self.__class__)[:3])\n",
     )
     small = bench.same(sources)
-    assert set(small) == {"firmware.py", "pen/setup.py"}
-    firmware, setup = small["firmware.py"], small["pen/setup.py"]
+    assert set(small) == {"firmware.py", "setup.py"}
+    firmware, setup = small["firmware.py"], small["setup.py"]
     assert "range(3)" in setup and "range(3)" not in firmware  # the function went along
     assert "__class__" in setup and "__class__" not in firmware  # and a module's class
     assert firmware.count("class ") == 2  # but none whose objects would keep the file in the heap
+
+
+def test_what_a_forgotten_module_hands_on_does_not_go_with_it(bench: Bench) -> None:
+    sources = package(
+        firmware="""
+import sys
+from pen.clocks import start
+def forget(*names):
+    for name in names:
+        sys.modules.pop(name)
+def main():
+    from pen import setup
+    made, clock = setup.make()
+    forget("pen.setup")
+    return [made.now(), clock(), start()]
+""",
+        setup="""
+from pen.clocks import once, ticks
+def make():
+    from pen.kinds import Kept
+    return Kept(once()), ticks
+""",
+        clocks="""
+def start():
+    return 9
+def ticks():
+    result = 0
+    for one in range(4):
+        result += one
+    return result
+def once():
+    result = 1
+    for one in range(5):
+        result += one
+    return result
+""",
+        kinds="""
+class Kept:
+    def __init__(self, n):
+        self._n = n
+    def now(self):
+        return self._n
+""",
+    )
+    small = bench.same(sources)
+    assert set(small) == {"firmware.py", "setup.py"}
+    assert "range(4)" in small["firmware.py"]  # a function that outlives it
+    assert "range(5)" in small["setup.py"]  # one that it only calls
+    assert "class " in small["firmware.py"]  # what it imports within a function
+
+
+def test_a_board_s_file_keeps_only_what_is_of_boards(bench: Bench) -> None:
+    sources = {
+        "firmware.py": """
+import sys
+def main():
+    __import__("boards.one")
+    return sys.modules["boards.one"].parts()
+""",
+        "boards/__init__.py": "",
+        "boards/one.py": '__all__ = ("parts",)\nfrom boards import wires\nfrom pen.chip import Chip\n'
+        "def parts():\n    return Chip(wires.pin(2)).read()\n",
+        "boards/wires.py": "def pin(n):\n    x = 0\n    for y in range(n):\n        x += y + 3\n"
+        "    return x\n",
+        "pen/__init__.py": "",
+        "pen/chip.py": "class Chip:\n    def __init__(self, n):\n        self.n = n\n"
+        "    def read(self):\n        return self.n\n",
+    }
+    small = bench.same(sources, "boards.one")
+    assert set(small) == {"firmware.py", "boards/one.py"}
+    assert "class " in small["firmware.py"] and "class " not in small["boards/one.py"]
+    assert "range(" in small["boards/one.py"] and "range(" not in small["firmware.py"]
+
+
+def test_two_files_may_not_have_the_same_name(bench: Bench) -> None:
+    firmware = "from pen import one\nfrom pen.deep import one as two\n"
+    firmware += "def main():\n    return [str(one), str(two)]\n"
+    sources = package(firmware=firmware, one="X = 1\n")
+    sources |= {"pen/deep/__init__.py": "", "pen/deep/one.py": "Y = 1\n"}
+    with pytest.raises(SyntaxError, match="same name"):
+        bench.shrink(sources)
+
+
+def test_what_the_interpreter_decides_is_decided_at_the_build(bench: Bench) -> None:
+    small = bench.shrink(
+        package(
+            firmware="""
+import sys
+import time
+from pen.only import Never, Zero
+SIZE = 0
+def main():
+    if sys.implementation.name != "micropython":
+        return Never()
+    if SIZE:
+        return Zero()
+    if not hasattr(time, "ticks_ms"):
+        return 0
+    made = 1 if hasattr(sys, "print_exception") else 2
+    if hasattr(sys, "unheard"):
+        made += 3
+    return made
+""",
+            only="class Never:\n    pass\nclass Zero:\n    pass\n",
+        )
+    )["firmware.py"]
+    assert "class" not in small and "implementation" not in small and "hasattr(time" not in small
+    assert "print_exception" not in small
+    assert "hasattr(sys, 'unheard')" in small  # what is not known is asked
+
+
+def test_a_deleted_function_is_still_a_name(bench: Bench) -> None:
+    sources = {
+        "firmware.py": "def once():\n    return 3\n\n\ndef main():\n    global once\n"
+        "    found = once()\n    del once\n    return [found, 'once' in globals()]\n"
+    }
+    bench.same(sources)
 
 
 def test_a_module_that_is_handed_about_stays_a_file(bench: Bench) -> None:
@@ -161,7 +278,7 @@ def main():
         tool="from pen.other import work as base\ndef work(n):\n    return ['tool', base(n)]\n",
         other="def work(n):\n    return n + 1\n",
     )
-    assert set(bench.same(sources)) == {"firmware.py", "pen/tool.py"}
+    assert set(bench.same(sources)) == {"firmware.py", "tool.py"}
 
 
 def test_a_board_is_a_file_and_hands_on_what_it_says(bench: Bench) -> None:

@@ -7,8 +7,8 @@ and joined to a few files, each of which is compiled by mpy-cross without line n
 processor in particular. A module's size is what its file grows by with it. A file's name in tracebacks
 is its last name alone: that word is on the pen anyway.
 
-`main.py` stays source, for that is what a board starts, and no update replaces it; but it is shrunk, too:
-compiled on the pen, every name in it would stay in the heap.
+`main.py` stays source, for that is what a board starts, and no update replaces it. But it is shrunk,
+too: it is compiled on the pen, where every name in it would stay in the heap.
 """
 
 import ast
@@ -38,6 +38,7 @@ MAIN_HEAD = "# device/main.py, shrunk by `needletrail pen build`\n"
 SLOT = "slots/a"
 MANIFEST = "manifest"
 VIRTUAL = "virtual"
+OF_PENS = ("needletrail_device.handpiece", "needletrail_device.wifi")  # the virtual board has neither
 # What a maker's tools ask of a board although the firmware does not: no shrinking takes it away.
 ROOTS = ("main", "dial", "read", "fault")
 
@@ -97,7 +98,9 @@ def sources(board: str, device: Path) -> dict[str, str]:
         # The firmware knows all boards, a pen has one. What else it asks for is the virtual one's.
         is_free = key.startswith("boards/") or board == VIRTUAL
         waiting += [
-            one for one in _imports(found[key], path) if is_free or not one.startswith("boards.")
+            one
+            for one in _imports(found[key], path)
+            if (is_free or not one.startswith("boards.")) and (board != VIRTUAL or one not in OF_PENS)
         ]
     return dict(sorted(found.items()))
 

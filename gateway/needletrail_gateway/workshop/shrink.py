@@ -62,6 +62,8 @@ def shrink(
     for tree in trees.values():
         _Plain().visit(tree)
     _inline(modules)
+    for tree in trees.values():
+        _Decided().visit(tree)
     exports = {name: _exports(tree) for name, tree in modules.items()}
     while _sweep(modules, set(roots), exports):
         pass
@@ -79,7 +81,7 @@ def shrink(
     files = link(modules, set(roots), own, exports)
     inline(files, set(roots))
     shorten(files, set(roots))
-    return [Small(paths[file.name], tuple(_parts(file))) for file in files]
+    return [Small(paths.get(file.name, f"{file.name}.py"), tuple(_parts(file))) for file in files]
 
 
 def _parts(file: File) -> Iterator[tuple[str, str]]:
@@ -298,7 +300,74 @@ class _Values(ast.NodeTransformer):
         return node
 
 
-# ---- 3. what nothing names ----
+# ---- 3. what is decided already ----
+
+# What the firmware asks about the interpreter, and what every MicroPython that it runs on answers.
+INTERPRETER = "sys.implementation.name"
+HAS = {
+    ("gc", "mem_alloc"): True,
+    ("sys", "print_exception"): True,
+    ("time", "ticks_ms"): True,
+    ("time", "ticks_us"): True,
+    ("os", "fsync"): False,
+}
+
+
+class _Decided(ast.NodeTransformer):
+    """A condition whose outcome is known at the build: what it excludes goes."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt] | None:
+        node.test = self.visit(node.test)
+        outcome = _outcome(node.test)
+        if outcome is None:
+            return self.generic_visit(node)
+        left = self._block(node.body if outcome else node.orelse)
+        return left or ast.copy_location(ast.Pass(), node)
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        self.generic_visit(node)
+        outcome = _outcome(node.test)
+        if outcome is None:
+            return node
+        return node.body if outcome else node.orelse
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.body = self._block(node.body)
+        return node
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.body = self._block(node.body)
+        return node
+
+    def _block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
+        """What is left of statements, up to one behind which nothing comes."""
+        left: list[ast.stmt] = []
+        for one in statements:
+            made = self.visit(one)
+            left += made if isinstance(made, list) else [made]
+            if left and isinstance(left[-1], (ast.Return, ast.Raise)):
+                break
+        return left
+
+
+def _outcome(test: ast.expr) -> bool | None:
+    """How a condition always ends, or None."""
+    if isinstance(test, ast.Constant):
+        return bool(test.value)
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = _outcome(test.operand)
+        return None if inner is None else not inner
+    if isinstance(test, ast.Compare) and ast.unparse(test.left) == INTERPRETER:
+        is_equal: bool = ast.literal_eval(test.comparators[0]) == "micropython"
+        return is_equal if isinstance(test.ops[0], ast.Eq) else not is_equal
+    if isinstance(test, ast.Call) and ast.unparse(test.func) == "hasattr":
+        of, name = test.args
+        if isinstance(of, ast.Name) and isinstance(name, ast.Constant):
+            return HAS.get((of.id, str(name.value)))
+    return None
+
+
+# ---- 4. what nothing names ----
 
 
 def _exports(tree: ast.Module) -> set[str]:
@@ -423,7 +492,7 @@ class _Remover(ast.NodeTransformer):
         return None
 
 
-# ---- 4. what errors say ----
+# ---- 5. what errors say ----
 
 
 class _Mute(ast.NodeTransformer):

@@ -225,7 +225,10 @@ for (let period = 0; !isOver; period++) {
   }
   if (s > IDLE_S + SESSION_S + 600) throw new Error("the pen did not end: " + said.join("\n"));
 }
+said.length = 0;
+mp.runPython("print(' '.join(sys.modules))");
+const modules = said.splice(0).join(" ").split(" ");
 used();
-Object.assign(report, layout(), { end_bytes: used() - standInBytes, pen_s: nowMs / 1000, said });
+Object.assign(report, layout(), { modules, end_bytes: used() - standInBytes, pen_s: nowMs / 1000, said });
 console.log(JSON.stringify(report));
 process.exit(0);

@@ -1,9 +1,11 @@
 """What a pen's firmware asks of an ESP32-S3 and its parts, for MicroPython for WebAssembly.
 
 Strategy: the least that the firmware's own drivers take for a pen at work, and as little heap as can
-be, since what it takes is measured and taken off. The script that loads this (pen.mjs) says what the
-sensors see, calls the timer, and moves bytes between a device file and a real socket. The NFC reader
-does not answer: a fault that the pen bears.
+be, since what it takes is measured and taken off. But a table of names doubles when it is full, for
+whomever. So parameters here have names that are in every MicroPython's ROM, and what would be a
+docstring is a comment. The script that loads this (pen.mjs) says what the sensors see, calls the
+timer, and moves bytes between a device file and a real socket. The NFC reader does not answer: a fault
+that the pen bears.
 """
 
 # ruff: noqa: ARG002, PTH123, SIM115, UP031
@@ -22,7 +24,7 @@ BUTTON = 16
 
 
 class World:
-    """Set by pen.mjs before each tick."""
+    # Set by pen.mjs before each tick.
 
     angle = 1000
     strokes = 0
@@ -33,29 +35,29 @@ class World:
 
 
 class Pin:
-    """Inputs are high, but for a button that is pressed."""
+    # Inputs are high, but for a button that is pressed.
 
     IN = OUT = PULL_UP = IRQ_FALLING = 0
 
-    def __init__(self, number, mode=0, pull=0, value=0):
-        self.number = number
+    def __init__(self, id, mode=0, key=0, value=0):
+        self.id = id
 
     def value(self, level=None):
-        return 0 if self.number == BUTTON and World.is_pressed else 1
+        return 0 if self.id == BUTTON and World.is_pressed else 1
 
-    def irq(self, handler, trigger):
+    def irq(self, key, value):
         pass
 
 
 class ADC:
-    """The skin's, and a battery's at 3.9 V."""
+    # The skin's, and a battery's at 3.9 V.
 
     ATTN_11DB = 0
 
-    def __init__(self, pin):
+    def __init__(self, key):
         pass
 
-    def atten(self, attenuation):
+    def atten(self, value):
         pass
 
     def read_u16(self):
@@ -66,42 +68,42 @@ class ADC:
 
 
 class I2C:
-    """An AS5600 with a good magnet, an INA219, and nobody else."""
+    # An AS5600 with a good magnet, an INA219, and nobody else.
 
-    def __init__(self, number, scl, sda, freq, timeout):
-        self.registers = {}
+    def __init__(self, id, scl, sda, freq, timeout):
+        self.items = {}
 
-    def readfrom_mem_into(self, address, register, buffer):
-        value = self.registers.get(register, 0)
-        if address == DIAL:
-            if register == 0x0B:
+    def readfrom_mem_into(self, key, index, args):
+        value = self.items.get(index, 0)
+        if key == DIAL:
+            if index == 0x0B:
                 value = 0x20
-            elif register == 0x0C:
+            elif index == 0x0C:
                 value = World.angle
-        elif register == 2:
+        elif index == 2:
             value = 2
-        elif register == 4:
+        elif index == 4:
             value = 2000 if World.is_turning else 0
-        if len(buffer) == 2:
-            buffer[0] = value >> 8
-        buffer[-1] = value & 0xFF
+        if len(args) == 2:
+            args[0] = value >> 8
+        args[-1] = value & 0xFF
 
-    def writeto_mem(self, address, register, data):
-        self.registers[register] = int.from_bytes(data, "big")
+    def writeto_mem(self, key, index, value):
+        self.items[index] = int.from_bytes(value, "big")
 
-    def writeto(self, address, data):
+    def writeto(self, key, value):
         raise OSError(errno.ENODEV)
 
-    def readfrom_into(self, address, buffer):
+    def readfrom_into(self, key, args):
         raise OSError(errno.ENODEV)
 
 
 class Counter:
-    """Strokes."""
+    # Strokes.
 
     FALLING = 0
 
-    def __init__(self, number, pin, edge, filter_ns):
+    def __init__(self, id, key, edge, filter_ns):
         pass
 
     def value(self):
@@ -109,11 +111,11 @@ class Counter:
 
 
 class Timer:
-    """Runs when pen.mjs says so."""
+    # Runs when pen.mjs says so.
 
     PERIODIC = 0
 
-    def __init__(self, number):
+    def __init__(self, id):
         pass
 
     def init(self, mode, period, callback):
@@ -124,7 +126,7 @@ class Timer:
 
 
 class WDT:
-    """A dog that bites nobody."""
+    # A dog that bites nobody.
 
     def __init__(self, timeout):
         pass
@@ -134,12 +136,12 @@ class WDT:
 
 
 class NeoPixel:
-    """A light that nobody sees."""
+    # A light that nobody sees.
 
-    def __init__(self, pin, count):
+    def __init__(self, key, count):
         pass
 
-    def __setitem__(self, index, colour):
+    def __setitem__(self, index, value):
         pass
 
     def write(self):
@@ -147,11 +149,11 @@ class NeoPixel:
 
 
 class WLAN:
-    """A radio that is always connected: what fails is what lies behind it."""
+    # A radio that is always connected: what fails is what lies behind it.
 
     STA_IF = 0
 
-    def __init__(self, interface):
+    def __init__(self, key):
         pass
 
     def isconnected(self):
@@ -162,40 +164,40 @@ class WLAN:
 
 
 class Socket:
-    """One of pen.mjs's, by its number; bytes go through a device file."""
+    # One of pen.mjs's, by its number; bytes go through a device file.
 
-    def setblocking(self, flag):
+    def setblocking(self, value):
         pass
 
-    def setsockopt(self, *option):
+    def setsockopt(self, *args):
         pass
 
-    def connect(self, address):
-        self.number = js.pen.open()
-        self.file = open("/dev/net%d" % self.number, "r+b")
+    def connect(self, key):
+        self.id = js.pen.open()
+        self.file = open("/dev/net%d" % self.id, "r+b")
         raise OSError(errno.EINPROGRESS)
 
     def close(self):
         self.file.close()
-        js.pen.close(self.number)
+        js.pen.close(self.id)
 
-    def getaddrinfo(*_question):
+    def getaddrinfo(*args):
         return [(0, 0, 0, "", None)]
 
     SOCK_STREAM = 0
 
-    def socket(*_kind):
+    def socket(*args):
         return Socket()
 
 
 class Poll:
-    """Ready as soon as it is no longer connecting."""
+    # Ready as soon as it is no longer connecting.
 
-    def register(self, sock, events):
-        self.sock = sock
+    def register(self, key, value):
+        self.key = key
 
-    def poll(self, timeout_ms):
-        return js.pen.is_settled(self.sock.number)
+    def poll(self, value):
+        return js.pen.is_settled(self.key.id)
 
 
 class Select:
@@ -203,7 +205,7 @@ class Select:
 
 
 class StreamReader:
-    """What MicroPython's own does, on those sockets."""
+    # What MicroPython's own does, on those sockets.
 
     def __init__(self, s, e=None):
         self.s = s
@@ -212,12 +214,12 @@ class StreamReader:
     async def read(self, count):
         while True:
             data = self.s.file.read(count)
-            if data or js.pen.is_gone(self.s.number):
+            if data or js.pen.is_gone(self.s.id):
                 return data
             await asyncio.sleep(0.02)
 
     def write(self, data):
-        if js.pen.is_gone(self.s.number):
+        if js.pen.is_gone(self.s.id):
             raise OSError(errno.ECONNRESET)
         self.s.file.write(data)
 
@@ -229,7 +231,7 @@ class StreamReader:
 
 
 def tick(angle, strokes, skin, is_turning, is_pressed):
-    """One period of the timer is over."""
+    # One period of the timer is over.
     World.angle = angle
     World.strokes = strokes
     World.skin = skin
@@ -242,22 +244,22 @@ def tick(angle, strokes, skin, is_turning, is_pressed):
 _open = open
 
 
-def open_as_elsewhere(*arguments):
-    """WebAssembly has a number of its own for a file that is not there."""
+def elsewhere(*args):
+    # WebAssembly has a number of its own for a file that is not there.
     error = None
     try:
-        return _open(*arguments)
-    except OSError as caught:
-        error = caught
+        return _open(*args)
+    except OSError as key:
+        error = key
     raise OSError(errno.ENOENT if error.errno == 44 else error.errno)
 
 
 class Machine:
-    """The module."""
+    pass  # the module
 
 
 def install():
-    """Everything is where the firmware looks for it."""
+    # Everything is where the firmware looks for it.
     for one in (Pin, ADC, I2C, Counter, Timer, WDT):
         setattr(Machine, one.__name__, one)
     Machine.TouchPad = None
@@ -271,4 +273,4 @@ def install():
     asyncio.StreamReader = StreamReader
     asyncio.run = asyncio.create_task
     os.urandom = bytes
-    builtins.open = open_as_elsewhere
+    builtins.open = elsewhere

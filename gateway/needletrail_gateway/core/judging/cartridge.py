@@ -7,6 +7,7 @@ the cartridge is not known.
 
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 import biip
 from biip.gs1_digital_link_uris import GS1DigitalLinkURI
@@ -24,6 +25,7 @@ class Cartridge:
     expires: date | None
 
 
+@lru_cache(maxsize=256)  # a tag is read again with each restart, takeover and replay
 def read_tag(message: bytes) -> Cartridge | None:
     """The cartridge that an NDEF message names, or None if it names none."""
     text = ndef.uri(message)

@@ -15,6 +15,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 
 from needletrail_gateway.core.judging.facts import COURSE_GAP_DAYS, Facts, Visit
+from needletrail_gateway.core.judging.scope import Scope
 from needletrail_gateway.core.packs.model import CartridgeRule, Code, Policy, TierRule
 from needletrail_gateway.core.registry.model import Registry
 
@@ -121,11 +122,16 @@ def of_record(facts: Facts) -> set[Code]:
 
 
 def tiers_touched(policy: Policy, facts: Facts) -> list[TierRule]:
-    """The tiers of the permit that the session worked in, the shallowest first; see above.
+    """The tiers of the permit that the session worked in, the shallowest first; see above."""
+    peak_um = 0 if facts.peak_um is None else facts.peak_um + facts.tolerance_um
+    return tiers_at(policy, facts.scope, peak_um)
+
+
+def tiers_at(policy: Policy, scope: Scope, peak_um: int) -> list[TierRule]:
+    """The tiers of the permit that work of this depth is certainly in, or may be in.
 
     Work with a device that a tier is not for is not of that tier, however shallow.
     """
-    scope = facts.scope
     chain: list[TierRule] = []
     name = scope.tier if scope.permit is None else scope.permit
     while name is not None:
@@ -135,7 +141,6 @@ def tiers_touched(policy: Policy, facts: Facts) -> list[TierRule]:
         chain.append(tier)
         name = tier.fallback
     chain.reverse()
-    peak_um = 0 if facts.peak_um is None else facts.peak_um + facts.tolerance_um
     touched = chain[:1]
     for below, tier in pairwise(chain):
         is_for_device = below.device is None or scope.kind in below.device.kinds

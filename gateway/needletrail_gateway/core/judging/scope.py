@@ -3,7 +3,8 @@
 Every source of a limit is listed, so that a person can see all of them and which one bound. Where a
 permit's tier asks for something that is not given (supervision, a director, a cleared pen, another
 credential), the tier's fallback holds instead; what was missing becomes a finding only if the session
-then went beyond that fallback: cosmetic work by a nurse whom nobody supervises breaks no rule.
+then went beyond that fallback: cosmetic work by a nurse whom nobody supervises breaks no rule. Where no
+fallback is left, any work is beyond.
 """
 
 from dataclasses import dataclass
@@ -158,8 +159,10 @@ def decide_for(
             break
         beyond.extend(code for code in missing if code not in beyond)
         tier = policy.find_tier(tier.fallback) if tier.fallback is not None else None
+    findings: tuple[Code, ...] = ()
     if tier is None:
         limits.append(Limit("no tier permitted", 0, True))
+        findings = tuple(beyond)  # nothing is left that would be within, however shallow
     if person.max_mm is not None:
         limits.append(Limit("permit", um(person.max_mm), person.max_inclusive))
     return _scope(
@@ -171,6 +174,7 @@ def decide_for(
         tier,
         person.tier,
         needles_limit=needles_limit,
+        findings=findings,
         beyond=tuple(beyond),
         until=until,
     )
