@@ -179,6 +179,17 @@ def test_a_client_who_must_be_refused_is_a_violation_from_the_depth_on_that_refu
     assert CLIENT not in json.dumps(statement), "the client is in the note alone"
 
 
+def test_work_that_goes_deeper_is_told_at_the_depth_that_refuses(house: Clinic) -> None:
+    (house.folder / "answers.toml").write_text("rosacea = true\n")
+    house.note("--answers", str(house.folder / "answers.toml"))
+    house.pen.open(NURSE, cartridge_tag("000001"))
+    house.pen.work(200)
+    house.desk.take(list(house.pen.sent))
+    assert house.desk.alert_codes() == []
+    house.desk.take(house.pen.work(1500))
+    assert house.desk.alert_codes() == [("pen-01-1-1", "CONTRAINDICATION")], "not only at the end"
+
+
 def test_the_client_is_told_what_the_policy_says_of_healing(house: Clinic) -> None:
     assert "Tell the client:" in house.note()
 

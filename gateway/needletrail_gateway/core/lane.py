@@ -193,13 +193,15 @@ class Lane:
         readings = Readings(record)
         if readings.t_ms[0] < treatment.last_t_ms:
             raise ProtocolError(STATE_INVALID, "readings from before those already sent")
-        had_worked = treatment.meter.has_worked()
+        had_worked, touched = treatment.meter.has_worked(), treatment.tiers_touched()
         treatment.read(readings)
         meter = treatment.meter
         if meter.has_worked() and not had_worked:
             step.worked = treatment
             step.alerts = treatment.new_alerts(elsewhere)
-        elif (meter.is_breach or meter.breaches.count) and "DEPTH_EXCEEDED" not in treatment.alerted:
+        elif treatment.tiers_touched() > touched or (
+            (meter.is_breach or meter.breaches.count) and "DEPTH_EXCEEDED" not in treatment.alerted
+        ):
             step.alerts = treatment.new_alerts(elsewhere)
 
     def _open(

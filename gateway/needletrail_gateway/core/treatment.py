@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from needletrail_gateway.core.clock import BootClock
+from needletrail_gateway.core.judging import findings
 from needletrail_gateway.core.judging import judge as judging
 from needletrail_gateway.core.judging.cartridge import Cartridge, read_tag
 from needletrail_gateway.core.judging.facts import Facts, Override, Visit
@@ -251,6 +252,13 @@ class Treatment:
         """The deepest setting while working, or None without work."""
         peak_counts = self.meter.peak_counts
         return self._calibration.depth_um(peak_counts) if peak_counts >= 0 else None
+
+    def tiers_touched(self) -> int:
+        """How many tiers of the permit the work has reached; each may have demands of its own."""
+        peak_um = self.peak_um()
+        if peak_um is None:
+            return 0
+        return len(findings.tiers_at(self.rules.policy, self.scope, peak_um + self._tolerance_um))
 
     def new_alerts(self, elsewhere: Elsewhere) -> list[Alert]:
         """Alerts that are due and were not raised before."""
