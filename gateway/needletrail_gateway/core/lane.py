@@ -198,10 +198,9 @@ class Lane:
         meter = treatment.meter
         if meter.has_worked() and not had_worked:
             step.worked = treatment
-            step.alerts = treatment.new_alerts(elsewhere)
-        elif treatment.tiers_touched() > touched or (
-            (meter.is_breach or meter.breaches.count) and "DEPTH_EXCEEDED" not in treatment.alerted
-        ):
+        is_breach = meter.is_breach or meter.breaches.count > 0
+        is_news = is_breach and BREACH not in treatment.alerted
+        if step.worked is not None or treatment.tiers_touched() > touched or is_news:
             step.alerts = treatment.new_alerts(elsewhere)
 
     def _open(
