@@ -12,7 +12,7 @@ came or went. Pseudonyms are all that is ever known here of a client.
 """
 
 import re
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -129,8 +129,7 @@ class Notes:
                 self._of_session[note.session] = one
             return
         of_person = self._of_person.setdefault(note.practitioner, [])
-        of_person.append((note.at_utc_ms, one.entry, one))
-        of_person.sort(key=lambda known: known[:2])
+        insort(of_person, (note.at_utc_ms, one.entry, one), key=lambda known: known[:2])
 
     def forget(self, first: int, last: int) -> None:
         """Drop the notes of these entries, both ends included."""
