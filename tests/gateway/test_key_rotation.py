@@ -89,7 +89,7 @@ def test_answers_and_grants_come_in_the_epoch_that_the_pen_speaks(desk: Desk) ->
     desk.take(old_hello)
     assert ("pen-01", 1) in desk.intake.pens()
     desk.intake.answer_all()
-    assert desk.commit().acks == {("pen-01", 1): 0}
+    assert [lane_id for lane_id in desk.commit().acks if lane_id[0] == "pen-01"] == [("pen-01", 1)]
     desk.take(new.hello())
     assert ("pen-01", 2) in desk.intake.pens()
     desk.take(old_hello)

@@ -533,11 +533,9 @@ class Intake:
         self.group.acks[lane.pen_id, lane.epoch] = lane.next_seq - 1
 
     def answer_all(self) -> None:
-        """Tell every pen where its record stands, with the next group."""
-        for lane_id in self.pens():
-            lane = self._lanes.get(lane_id)
-            if lane is not None:
-                self._answer(lane)
+        """Tell every pen where its record stands, also one never heard: it asks ever more slowly."""
+        for pen_id, epoch in self.pens():
+            self._answer(self._lane(pen_id, epoch))
 
     def ack(self, pen_id: str, epoch: int, seq: int) -> Outgoing:
         """The acknowledgement to send once the group that holds it is committed."""
