@@ -30,13 +30,13 @@ from parts.year import Day, LiveClinic, Year, tapes
 
 from needletrail_gateway.bench.tapes import Tape
 from needletrail_gateway.core.packs.model import Policy
+from needletrail_gateway.record.ledger import Ledger
+from needletrail_gateway.record.proof import prove
 from needletrail_gateway.replay import columns
 from needletrail_gateway.replay.knowledge import Knowledge
 from needletrail_gateway.replay.meter import Work
 from needletrail_gateway.replay.rejudge import Summary, rejudge
 from needletrail_gateway.shell.documents import read_policy
-from needletrail_gateway.shell.ledger import Ledger
-from needletrail_gateway.shell.proof import prove
 from needletrail_protocol import messages
 from needletrail_protocol.readings import Readings, decode_record
 

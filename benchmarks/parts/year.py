@@ -19,9 +19,9 @@ from needletrail_gateway.bench import recorder
 from needletrail_gateway.bench.tapes import Tape, read_tape
 from needletrail_gateway.core.notes import NOTE, TreatmentNote, body_of
 from needletrail_gateway.core.registry.model import Registry
+from needletrail_gateway.record.ledger import Group, Ledger
 from needletrail_gateway.shell.documents import keys_of, read_policy
 from needletrail_gateway.shell.intake import Intake
-from needletrail_gateway.shell.ledger import Group, Ledger
 from needletrail_protocol import cbor, conversation, messages, topics
 from needletrail_protocol.authentication import MacKey, external_data, seal
 from needletrail_protocol.readings import Readings, decode_record

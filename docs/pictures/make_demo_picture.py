@@ -12,8 +12,8 @@ from rich.console import Console
 
 from needletrail_gateway.bench.demo import View
 from needletrail_gateway.core.treatment import Rules
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import read_policy
-from needletrail_gateway.shell.ledger import Ledger
 
 
 def main() -> None:

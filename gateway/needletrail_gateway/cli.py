@@ -28,8 +28,8 @@ from needletrail_gateway.desk.registry_commands import registry_app
 from needletrail_gateway.desk.rejudge_commands import rejudge
 from needletrail_gateway.desk.stock_commands import stock_app
 from needletrail_gateway.desk.treatment_commands import explain, treatment_app
+from needletrail_gateway.record.ledger import Ledger, LedgerError
 from needletrail_gateway.shell.documents import DocumentError, read_policy, read_registry
-from needletrail_gateway.shell.ledger import Ledger, LedgerError
 from needletrail_gateway.workshop import commands as workshop
 
 app = typer.Typer(
@@ -178,8 +178,8 @@ def play(
 )
 def gateway(config: ConfigOption) -> None:
     """The gateway, until SIGTERM or Ctrl-C."""
+    from needletrail_gateway.record.checkpoints import Notary
     from needletrail_gateway.replay.amend import amend
-    from needletrail_gateway.shell.checkpoints import Notary
     from needletrail_gateway.shell.influx import InfluxWriter
     from needletrail_gateway.shell.intake import Intake
     from needletrail_gateway.shell.service import Service

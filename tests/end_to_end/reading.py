@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from needletrail_gateway.shell.ledger import Ledger
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_protocol import messages
 from needletrail_protocol.authentication import open_envelope
 from needletrail_protocol.readings import Readings, decode_record

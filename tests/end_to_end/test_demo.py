@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from end_to_end.reading import statements
-from needletrail_gateway.shell.ledger import Ledger
+from needletrail_gateway.record.ledger import Ledger
 
 REASONS = {
     "pen-01-1-1": [],

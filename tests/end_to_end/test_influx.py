@@ -8,7 +8,7 @@ from end_to_end.reading import readings, statements
 from needletrail_gateway.bench.house import House
 from needletrail_gateway.core.points import MEASUREMENTS
 from needletrail_gateway.core.registry.model import Registry
-from needletrail_gateway.shell.ledger import Ledger
+from needletrail_gateway.record.ledger import Ledger
 
 TAPES = ("02-cosmetic-exceeded", "09-cartridge-reused", "12-no-cartridge-tag")
 DRAIN_S = 60

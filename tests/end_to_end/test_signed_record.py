@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from needletrail_gateway.bench.house import House
-from needletrail_gateway.shell import checkpoints
-from needletrail_gateway.shell.archive import backup, export, import_from
-from needletrail_gateway.shell.checkpoints import Checkpoint
+from needletrail_gateway.record import checkpoints
+from needletrail_gateway.record.archive import backup, export, import_from
+from needletrail_gateway.record.checkpoints import Checkpoint
+from needletrail_gateway.record.proof import prove
 from needletrail_gateway.shell.documents import read_registry
-from needletrail_gateway.shell.proof import prove
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 30.0

@@ -50,12 +50,12 @@ from needletrail_gateway.core.notes import NOTE, OVERRIDE, OverrideNote, Treatme
 from needletrail_gateway.core.packs.model import Code, Policy
 from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.core.treatment import Elsewhere, Rules, Treatment
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.replay import refold
 from needletrail_gateway.replay.amend import amend
 from needletrail_gateway.replay.knowledge import Knowledge
 from needletrail_gateway.replay.sessions import Recorded, find_session
 from needletrail_gateway.shell.intake import Intake
-from needletrail_gateway.shell.ledger import Ledger
 from needletrail_protocol import messages, topics
 
 GTIN, LOT = "09506000134352", "LOT24A"  # what a fresh cartridge is, unless its tag says otherwise

@@ -11,8 +11,8 @@ from gateway_desk import Desk, NewLedger
 
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.core.registry.model import Registry
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import read_policy
-from needletrail_gateway.shell.ledger import Ledger
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ from honest_pen import HonestPen
 
 from needletrail_gateway.core.notes import NOTE
 from needletrail_gateway.core.packs.model import Policy
-from needletrail_gateway.shell import checkpoints
-from needletrail_gateway.shell.checkpoints import Checkpoint
+from needletrail_gateway.record import checkpoints
+from needletrail_gateway.record.checkpoints import Checkpoint
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import read_policy
-from needletrail_gateway.shell.ledger import Ledger
 
 DAY_MS = 24 * 3_600_000
 CLIENT = "c-7k2m9qxa"

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from needletrail_gateway.core.registry.model import Keys, Registry
-from needletrail_gateway.shell.ledger import Ledger
+from needletrail_gateway.record.ledger import Ledger
 
 
 class QuickLedgers:

@@ -14,10 +14,10 @@ from gateway_desk import Desk
 from honest_ledger import signing_key
 from honest_pen import HonestPen
 
-from needletrail_gateway.shell import checkpoints
-from needletrail_gateway.shell.checkpoints import Checkpoint, CheckpointError, Notary
-from needletrail_gateway.shell.ledger import Ledger, LedgerError
-from needletrail_gateway.shell.proof import prove
+from needletrail_gateway.record import checkpoints
+from needletrail_gateway.record.checkpoints import Checkpoint, CheckpointError, Notary
+from needletrail_gateway.record.ledger import Ledger, LedgerError
+from needletrail_gateway.record.proof import prove
 from needletrail_gateway.shell.settings import CheckpointSettings
 
 HOUR_MS = 3_600_000

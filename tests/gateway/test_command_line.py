@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from needletrail_gateway import cli
-from needletrail_gateway.shell.ledger import Ledger
+from needletrail_gateway.record.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 REGISTRY = ROOT / "tapes" / "bench" / "registry.toml"

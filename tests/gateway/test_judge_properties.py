@@ -56,9 +56,9 @@ from needletrail_gateway.core.packs.model import (
 )
 from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.core.treatment import Elsewhere, Rules, Treatment
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.replay.amend import amend
 from needletrail_gateway.shell.documents import read_policy
-from needletrail_gateway.shell.ledger import Ledger
 from needletrail_protocol.readings import Readings, decode_record
 
 PACKS = {name: read_policy(name) for name in SHIPPED}

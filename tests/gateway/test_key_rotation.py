@@ -8,9 +8,9 @@ from gateway_desk import Desk
 from honest_pen import HonestPen
 
 from needletrail_gateway.core.registry.model import Keys
+from needletrail_gateway.record.ledger import LedgerError
 from needletrail_gateway.shell.documents import keys_of
 from needletrail_gateway.shell.intake import LOOK_AGAIN_MS
-from needletrail_gateway.shell.ledger import LedgerError
 
 OLD_KEY, NEW_KEY = KEYS["pen-01"], b"n" * 32
 BOTH = {1: OLD_KEY, 2: NEW_KEY}

@@ -16,7 +16,7 @@ from gateway_desk import Desk, NewLedger
 from honest_pen import HonestPen, Sent
 
 from needletrail_gateway.core.packs.model import Policy
-from needletrail_gateway.shell.ledger import Ledger
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_protocol import cbor, messages
 
 PEOPLE = ("est-01", "md-01", "rn-01", "rn-02", "me-01", "old-01", "nobody")

@@ -18,8 +18,8 @@ from sqlalchemy.exc import DatabaseError
 
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.core.registry.model import Registry
-from needletrail_gateway.shell.chain import head, link, pen_link
-from needletrail_gateway.shell.ledger import (
+from needletrail_gateway.record.chain import head, link, pen_link
+from needletrail_gateway.record.ledger import (
     QUARANTINE_KEPT,
     Entry,
     Group,

@@ -16,10 +16,10 @@ from honest_ledger import FORGOTTEN, clinic_ledger, copy_of
 from honest_pen import HonestPen
 
 from needletrail_gateway.core.packs.model import Policy
-from needletrail_gateway.shell import archive, retention
-from needletrail_gateway.shell.archive import ArchiveError, backup, export, import_from
-from needletrail_gateway.shell.ledger import Ledger
-from needletrail_gateway.shell.proof import prove
+from needletrail_gateway.record import archive, retention
+from needletrail_gateway.record.archive import ArchiveError, backup, export, import_from
+from needletrail_gateway.record.ledger import Ledger
+from needletrail_gateway.record.proof import prove
 
 ENTRIES = 300
 

@@ -12,8 +12,8 @@ from gateway_clinic import NOW_UTC_MS
 from honest_ledger import CLIENT, clinic_ledger
 
 from needletrail_gateway import cli
-from needletrail_gateway.shell import archive, schema
-from needletrail_gateway.shell.ledger import Ledger
+from needletrail_gateway.record import archive, schema
+from needletrail_gateway.record.ledger import Ledger
 
 Typed = Callable[..., tuple[int, str, str]]
 

@@ -13,11 +13,11 @@ from honest_pen import HonestPen
 from needletrail_gateway.core.notes import NOTE
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.core.points import line
-from needletrail_gateway.shell import retention
+from needletrail_gateway.record import retention
+from needletrail_gateway.record.ledger import Entry, Ledger, LedgerError
+from needletrail_gateway.record.proof import Proof, prove
+from needletrail_gateway.record.retention import Expired, Removal, RemovalError, expire, redact
 from needletrail_gateway.shell.influx import PointMaker
-from needletrail_gateway.shell.ledger import Entry, Ledger, LedgerError
-from needletrail_gateway.shell.proof import Proof, prove
-from needletrail_gateway.shell.retention import Expired, Removal, RemovalError, expire, redact
 from needletrail_protocol import messages
 from needletrail_protocol.authentication import open_envelope
 from needletrail_protocol.readings import decode_record

@@ -19,10 +19,10 @@ from sqlalchemy.exc import IntegrityError
 from torture import altered_ledger
 
 from needletrail_gateway.core.packs.model import Policy
-from needletrail_gateway.shell import chain, checkpoints, proof, retention, snapshot
-from needletrail_gateway.shell.checkpoints import Checkpoint
-from needletrail_gateway.shell.ledger import Group, Ledger, LedgerError, NewEntry
-from needletrail_gateway.shell.proof import Proof, Walk, prove
+from needletrail_gateway.record import chain, checkpoints, proof, retention, snapshot
+from needletrail_gateway.record.checkpoints import Checkpoint
+from needletrail_gateway.record.ledger import Group, Ledger, LedgerError, NewEntry
+from needletrail_gateway.record.proof import Proof, Walk, prove
 
 ENTRIES = 700
 

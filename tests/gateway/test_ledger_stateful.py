@@ -28,9 +28,9 @@ from quick_ledgers import QuickLedgers
 from needletrail_gateway.core.notes import NOTE, OVERRIDE, OverrideNote, TreatmentNote, body_of
 from needletrail_gateway.core.registry.changes import state_of
 from needletrail_gateway.core.registry.model import Registry
+from needletrail_gateway.record.proof import prove
 from needletrail_gateway.shell.documents import read_policy
 from needletrail_gateway.shell.intake import Intake
-from needletrail_gateway.shell.proof import prove
 
 PACKS = {name: read_policy(name) for name in ("default", "document-002", "us-ca")}
 COSMETIC_UM = {"default": 500, "document-002": 250, "us-ca": 500}

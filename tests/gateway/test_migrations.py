@@ -20,10 +20,10 @@ from sqlalchemy import create_engine
 
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.core.registry.model import Registry
-from needletrail_gateway.shell import ledger as ledger_module
-from needletrail_gateway.shell import schema
-from needletrail_gateway.shell.ledger import Ledger
-from needletrail_gateway.shell.proof import prove
+from needletrail_gateway.record import ledger as ledger_module
+from needletrail_gateway.record import schema
+from needletrail_gateway.record.ledger import Ledger
+from needletrail_gateway.record.proof import prove
 
 MIGRATIONS = Path(ledger_module.__file__).parent / "migrations"
 

@@ -8,9 +8,9 @@ from gateway_desk import Desk
 from honest_pen import HonestPen
 from influxdb_client.rest import ApiException
 
+from needletrail_gateway.record.ledger import Entry
 from needletrail_gateway.shell import influx
 from needletrail_gateway.shell.influx import InfluxWriter
-from needletrail_gateway.shell.ledger import Entry
 from needletrail_gateway.shell.settings import InfluxSettings
 
 

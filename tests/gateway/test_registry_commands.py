@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from needletrail_gateway.cli import app
 from needletrail_gateway.core.registry.changes import SECTIONS
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import DocumentError
-from needletrail_gateway.shell.ledger import Ledger
 from needletrail_gateway.shell.tables import read_table
 
 SAMPLE = Path(__file__).parents[2] / "tapes" / "clinic" / "registry.toml"

@@ -11,11 +11,11 @@ from test_replay_refold import Forgetful
 from test_replay_rejudge import treat, with_rule
 
 from needletrail_gateway.core.packs.model import Policy
+from needletrail_gateway.record import schema
+from needletrail_gateway.record.ledger import Ledger, LedgerError
+from needletrail_gateway.record.proof import prove
 from needletrail_gateway.replay.amend import amend
 from needletrail_gateway.replay.knowledge import Knowledge
-from needletrail_gateway.shell import schema
-from needletrail_gateway.shell.ledger import Ledger, LedgerError
-from needletrail_gateway.shell.proof import prove
 
 LATER_UTC_MS = NOW_UTC_MS + 3_600_000
 RECALLED = "CARTRIDGE_RECALLED"

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from test_lane_restored import act
 
 from needletrail_gateway.core.packs.model import Policy
+from needletrail_gateway.record.ledger import Group, Ledger, LedgerError, to_json
 from needletrail_gateway.replay import sessions
 from needletrail_gateway.replay.knowledge import Knowledge
 from needletrail_gateway.replay.refold import Judged, UnknownPenError, judge
 from needletrail_gateway.replay.sessions import Period, count_sessions, find_session, sessions_in
-from needletrail_gateway.shell.ledger import Group, Ledger, LedgerError, to_json
 from needletrail_protocol import cbor, messages
 
 REUSED = "CARTRIDGE_REUSED"

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 from needletrail_gateway.cli import app
 from needletrail_gateway.core.packs.model import Policy
+from needletrail_gateway.record.ledger import Ledger
+from needletrail_gateway.record.retention import expire
 from needletrail_gateway.replay import rejudge as replay
 from needletrail_gateway.replay.knowledge import Knowledge
 from needletrail_gateway.replay.rejudge import Compared, Summary, rejudge
 from needletrail_gateway.shell.documents import DocumentError, read_policy
-from needletrail_gateway.shell.ledger import Ledger
-from needletrail_gateway.shell.retention import expire
 
 HOUR_MS = 3_600_000
 

@@ -24,8 +24,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from workshop_desk import Answer, Needletrail, keyboard
 
 from needletrail_gateway.bench.broker import Broker
+from needletrail_gateway.record.ledger import Group, Ledger, NewEntry
 from needletrail_gateway.shell.documents import keys_of, read_registry
-from needletrail_gateway.shell.ledger import Group, Ledger, NewEntry
 from needletrail_gateway.workshop import broker_access, pen_file
 from needletrail_gateway.workshop.broker_access import Account
 from needletrail_protocol import topics
@@ -348,7 +348,7 @@ def record(ledger: Ledger, epoch: int) -> None:
 
 
 def ledger_lane_columns() -> list[str]:
-    from needletrail_gateway.shell import schema
+    from needletrail_gateway.record import schema
 
     return [column.name for column in schema.lane.columns]
 

@@ -20,8 +20,8 @@ from sqlalchemy import Connection, create_engine
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "gateway"))
 
-from needletrail_gateway.shell import proof, snapshot
-from needletrail_gateway.shell.checkpoints import Checkpoint
+from needletrail_gateway.record import proof, snapshot
+from needletrail_gateway.record.checkpoints import Checkpoint
 
 # Each gives SQL for entry :n; the first wrong entry is then `n` itself, but for an insertion behind it.
 COLUMNS = {

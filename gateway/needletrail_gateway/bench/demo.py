@@ -28,6 +28,7 @@ from needletrail_gateway.bench.recorder import read_script, record
 from needletrail_gateway.core.points import DEPTH
 from needletrail_gateway.core.registry.model import Registry, um
 from needletrail_gateway.core.treatment import Rules, utc
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import (
     DocumentError,
     data_folder,
@@ -35,7 +36,6 @@ from needletrail_gateway.shell.documents import (
     read_registry,
 )
 from needletrail_gateway.shell.influx import PointMaker
-from needletrail_gateway.shell.ledger import Ledger
 
 _REFRESH_S = 0.2
 _SPARKS = " ▁▂▃▄▅▆▇█"

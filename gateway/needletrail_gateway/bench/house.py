@@ -18,9 +18,9 @@ from typing import Self
 from needletrail_gateway.bench.broker import Broker
 from needletrail_gateway.bench.pens import VirtualPen
 from needletrail_gateway.core.registry.model import Registry
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import keys_of
 from needletrail_gateway.shell.influx import VIEW
-from needletrail_gateway.shell.ledger import Ledger
 
 _READY_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0

@@ -18,7 +18,7 @@ from needletrail_gateway.bench.pens import VirtualPen
 from needletrail_gateway.bench.tapes import Tape, TapeError, read_tape
 from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.core.treatment import iso
-from needletrail_gateway.shell.ledger import Ledger
+from needletrail_gateway.record.ledger import Ledger
 
 INFLUX_DRAIN_TIMEOUT_S = 60.0
 _POLL_S = 0.05

@@ -28,11 +28,11 @@ from needletrail_gateway.desk.options import (
     place_of,
     who_is_it,
 )
-from needletrail_gateway.shell import archive, checkpoints, retention
-from needletrail_gateway.shell.checkpoints import Checkpoint, CheckpointError
+from needletrail_gateway.record import archive, checkpoints, retention
+from needletrail_gateway.record.checkpoints import Checkpoint, CheckpointError
+from needletrail_gateway.record.ledger import Ledger
+from needletrail_gateway.record.proof import Proof, prove
 from needletrail_gateway.shell.documents import DocumentError
-from needletrail_gateway.shell.ledger import Ledger
-from needletrail_gateway.shell.proof import Proof, prove
 from needletrail_gateway.shell.settings import read_settings
 
 EXIT_NOT_INTACT = 3

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import DocumentError
-from needletrail_gateway.shell.ledger import Ledger
 from needletrail_gateway.shell.settings import read_settings
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]

@@ -38,8 +38,8 @@ from needletrail_gateway.desk.options import (
     place_of,
     who_is_it,
 )
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import DocumentError, keys_of, read_policy, read_registry
-from needletrail_gateway.shell.ledger import Ledger
 from needletrail_gateway.shell.tables import read_table, write_table
 
 registry_app = typer.Typer(

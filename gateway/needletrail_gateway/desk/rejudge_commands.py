@@ -25,6 +25,7 @@ from needletrail_gateway.desk.options import (
     place_of,
 )
 from needletrail_gateway.desk.registry_commands import moment_utc_ms
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import (
     PACK_SUFFIX,
     DocumentError,
@@ -32,7 +33,6 @@ from needletrail_gateway.shell.documents import (
     read_pack_file,
     read_registry,
 )
-from needletrail_gateway.shell.ledger import Ledger
 
 _SHOWN = 40  # changed sessions that a person is shown; --json has all
 _OUTCOMES = ("violation", "review", "compliant")

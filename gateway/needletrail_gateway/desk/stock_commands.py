@@ -34,8 +34,8 @@ from needletrail_gateway.desk.options import (
     place_of,
     who_is_it,
 )
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import DocumentError
-from needletrail_gateway.shell.ledger import Ledger
 from needletrail_gateway.shell.notebook import Notebook, movements, opened_cartridges
 
 stock_app = typer.Typer(

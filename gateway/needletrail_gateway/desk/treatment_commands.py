@@ -39,9 +39,9 @@ from needletrail_gateway.desk.options import (
 )
 from needletrail_gateway.desk.registry_commands import moment_utc_ms
 from needletrail_gateway.desk.stock_commands import registry_in_force
+from needletrail_gateway.record.ledger import Group, Ledger
 from needletrail_gateway.replay.amend import amend
 from needletrail_gateway.shell.documents import DocumentError, read_policy
-from needletrail_gateway.shell.ledger import Group, Ledger
 from needletrail_gateway.shell.notebook import Notebook
 
 treatment_app = typer.Typer(

@@ -7,10 +7,10 @@ at the session: what changes it is a note, a person's override, or records that 
 
 from needletrail_gateway.core.statement import alert_statement
 from needletrail_gateway.core.treatment import Alert
+from needletrail_gateway.record.ledger import Group, Ledger, LedgerError, NewEntry, to_json
 from needletrail_gateway.replay.knowledge import Knowledge
 from needletrail_gateway.replay.refold import Judged, judge
 from needletrail_gateway.replay.sessions import find_session
-from needletrail_gateway.shell.ledger import Group, Ledger, LedgerError, NewEntry, to_json
 
 BECAUSE = ("override", "note", "late record", "conflict")
 

@@ -16,8 +16,8 @@ from needletrail_gateway.core.judging.facts import Visit
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.core.treatment import Elsewhere, Rules, Treatment
-from needletrail_gateway.shell import schema
-from needletrail_gateway.shell.ledger import Ledger
+from needletrail_gateway.record import schema
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.notebook import Notebook
 from needletrail_gateway.shell.rulebook import POLICY
 from needletrail_protocol.tables import UTC_MAX

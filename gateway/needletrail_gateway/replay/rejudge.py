@@ -16,11 +16,11 @@ from typing import Any
 from sqlalchemy import event, select
 
 from needletrail_gateway.core.treatment import Elsewhere, Rules, iso
+from needletrail_gateway.record import schema
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.replay.knowledge import Knowledge
 from needletrail_gateway.replay.refold import Judged, UnknownPenError, judge
 from needletrail_gateway.replay.sessions import ALWAYS, Period, Recorded, sessions_in
-from needletrail_gateway.shell import schema
-from needletrail_gateway.shell.ledger import Ledger
 
 EXPIRED = "its readings have been removed"
 UNKNOWN_PEN = "the registry does not have its pen"

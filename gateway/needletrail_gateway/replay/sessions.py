@@ -16,11 +16,11 @@ from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from needletrail_gateway.core.clock import Pin
 from needletrail_gateway.core.treatment import session_name
+from needletrail_gateway.record import schema
+from needletrail_gateway.record.ledger import Ledger, LedgerError
 from needletrail_gateway.replay import columns
 from needletrail_gateway.replay.columns import Columns, Ints
 from needletrail_gateway.replay.meter import Work
-from needletrail_gateway.shell import schema
-from needletrail_gateway.shell.ledger import Ledger, LedgerError
 from needletrail_protocol import messages
 from needletrail_protocol.authentication import TAG_LENGTH, open_envelope
 from needletrail_protocol.readings import decode_record

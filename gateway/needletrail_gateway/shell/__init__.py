@@ -1,1 +1,1 @@
-"""The gateway's hands: MQTT, the ledger, InfluxDB, files. Decides nothing; asks `core`."""
+"""The running gateway: MQTT, files, settings, the rules in force. Decides nothing; asks `core`."""

@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 from needletrail_gateway.core import points
 from needletrail_gateway.core.clock import BootClock
 from needletrail_gateway.core.treatment import Rules, Treatment, utc
-from needletrail_gateway.shell.ledger import Entry, Ledger, LedgerError
+from needletrail_gateway.record.ledger import Entry, Ledger, LedgerError
 from needletrail_gateway.shell.settings import InfluxSettings
 from needletrail_protocol import messages
 from needletrail_protocol.authentication import open_envelope

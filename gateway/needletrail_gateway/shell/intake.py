@@ -36,8 +36,7 @@ from needletrail_gateway.core.treatment import (
     session_name,
     utc,
 )
-from needletrail_gateway.shell.documents import DocumentError
-from needletrail_gateway.shell.ledger import (
+from needletrail_gateway.record.ledger import (
     QUARANTINE_MESSAGE_KEPT,
     Entry,
     Group,
@@ -45,6 +44,7 @@ from needletrail_gateway.shell.ledger import (
     NewEntry,
     to_json,
 )
+from needletrail_gateway.shell.documents import DocumentError
 from needletrail_gateway.shell.notebook import Notebook
 from needletrail_gateway.shell.rulebook import Rulebook
 from needletrail_protocol import conversation, messages, topics

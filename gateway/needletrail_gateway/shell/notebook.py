@@ -21,8 +21,8 @@ from needletrail_gateway.core.notes import (
 from needletrail_gateway.core.packs.model import Code
 from needletrail_gateway.core.stock import Item, Movement, Opened
 from needletrail_gateway.core.treatment import utc
-from needletrail_gateway.shell.ledger import CONFLICT, Entry, Ledger
-from needletrail_gateway.shell.retention import REDACTION, Removal
+from needletrail_gateway.record.ledger import CONFLICT, Entry, Ledger
+from needletrail_gateway.record.retention import REDACTION, Removal
 
 
 class Notebook:

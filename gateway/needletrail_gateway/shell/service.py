@@ -26,10 +26,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from sqlalchemy.exc import OperationalError
 
-from needletrail_gateway.shell.checkpoints import Notary
+from needletrail_gateway.record.checkpoints import Notary
+from needletrail_gateway.record.ledger import Group, Ledger, LedgerError
 from needletrail_gateway.shell.influx import InfluxWriter
 from needletrail_gateway.shell.intake import Intake, Outgoing
-from needletrail_gateway.shell.ledger import Group, Ledger, LedgerError
 from needletrail_gateway.shell.settings import MqttSettings
 from needletrail_protocol import topics
 

@@ -14,6 +14,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from needletrail_gateway.record.checkpoints import CheckpointSettings
 from needletrail_gateway.shell.documents import DocumentError
 
 
@@ -50,15 +51,6 @@ class InfluxSettings(_Section):
     bucket: str = "needletrail"
     org: str = "-"
     token: SecretStr = SecretStr("")
-
-
-class CheckpointSettings(_Section):
-    """Signed checkpoints of the ledger; leave the section out to do without."""
-
-    key: Path
-    folder: Path | None = None
-    every_entries: int = Field(default=10_000, ge=1)
-    every_hours: float = Field(default=24, gt=0)
 
 
 class Settings(BaseSettings):

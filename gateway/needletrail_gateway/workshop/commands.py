@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import read_policy, read_registry
-from needletrail_gateway.shell.ledger import Ledger
 from needletrail_gateway.shell.settings import read_settings
 from needletrail_gateway.workshop import build as building
 from needletrail_gateway.workshop import bundle, enrolment, flash, pen_file

@@ -3,7 +3,7 @@
 Strategy: `Walk` is a fold over the entries as they stand in the table. It trusts nothing that it has
 not recomputed, and after something wrong goes on from what stands there, so that one alteration is one
 finding. What the other tables must say is gathered on the way and compared at the end
-(shell/projections). A chain alone can not show that its end is missing, nor that all of it was written
+(record/projections). A chain alone can not show that its end is missing, nor that all of it was written
 anew; a checkpoint kept elsewhere shows both, and without one the answer says so.
 """
 
@@ -22,11 +22,11 @@ from sqlalchemy import Connection
 
 from needletrail_gateway.core.notes import ATTESTED, NOTE
 from needletrail_gateway.core.treatment import session_name
-from needletrail_gateway.shell import chain, checkpoints
-from needletrail_gateway.shell.checkpoints import Checkpoint, CheckpointError
-from needletrail_gateway.shell.projections import Expected, compare
-from needletrail_gateway.shell.retention import Removal, RemovalError
-from needletrail_gateway.shell.snapshot import Row, entries, number, rows, snapshot
+from needletrail_gateway.record import chain, checkpoints
+from needletrail_gateway.record.checkpoints import Checkpoint, CheckpointError
+from needletrail_gateway.record.projections import Expected, compare
+from needletrail_gateway.record.retention import Removal, RemovalError
+from needletrail_gateway.record.snapshot import Row, entries, number, rows, snapshot
 from needletrail_protocol import messages, topics
 from needletrail_protocol.authentication import MacKey, external_data, open_envelope, verify
 from needletrail_protocol.errors import ProtocolError

@@ -20,13 +20,13 @@ import structlog
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from needletrail_gateway.core.treatment import iso
-from needletrail_gateway.shell import schema
-from needletrail_gateway.shell.ledger import Ledger, LedgerError, NewEntry, append, to_json
-from needletrail_gateway.shell.settings import CheckpointSettings
+from needletrail_gateway.record import schema
+from needletrail_gateway.record.ledger import Ledger, LedgerError, NewEntry, append, to_json
 
 KIND = "checkpoint"
 SUFFIX = ".checkpoint"
@@ -47,6 +47,17 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 }
 
 log = structlog.get_logger()
+
+
+class CheckpointSettings(BaseModel):
+    """Signed checkpoints of the ledger; leave the section out to do without."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Path
+    folder: Path | None = None
+    every_entries: int = Field(default=10_000, ge=1)
+    every_hours: float = Field(default=24, gt=0)
 
 
 class CheckpointError(LedgerError):

@@ -3,7 +3,7 @@
 The links of before covered the bodies themselves. They are checked once more, link by link, and then
 replaced; one more entry, `rechain`, says how many entries that were, what their last link was, and
 which was the first bad one, if any. The rules of both chains stand here once more, so that this step
-stays what it was, whatever becomes of shell/chain.
+stays what it was, whatever becomes of record/chain.
 """
 
 import hashlib

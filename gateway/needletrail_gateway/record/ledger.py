@@ -2,7 +2,7 @@
 
 One writer thread hands over a `Group` at a time; it is committed in one transaction (SQLite: WAL,
 synchronous FULL, so a commit has reached the disk when it returns). Nothing is acknowledged before.
-Entries are numbered without holes and chained by SHA-256 (shell/chain): each covers the one before, so
+Entries are numbered without holes and chained by SHA-256 (record/chain): each covers the one before, so
 whatever is changed, removed or put in between later shows. Another process (an import on the command
 line) may write between two groups; numbers and chains are therefore taken inside the transaction.
 """
@@ -42,7 +42,7 @@ from sqlalchemy.engine import Compiled, Dialect
 from needletrail_gateway.core.registry.changes import Change, differences
 from needletrail_gateway.core.registry.history import History, Version
 from needletrail_gateway.core.registry.model import Keys, Registry
-from needletrail_gateway.shell import chain, schema
+from needletrail_gateway.record import chain, schema
 
 NEWEST_SCHEMA = "0004"
 QUARANTINE_KEPT = 10_000  # the newest so many; the tallies count all
@@ -122,7 +122,7 @@ class Entry:
 
     @property
     def is_removed(self) -> bool:
-        """Whether the body has been removed (shell/retention); its SHA-256 is all that is left."""
+        """Whether the body has been removed (record/retention); its SHA-256 is all that is left."""
         return self.body_sha256 is not None
 
     def json(self) -> dict[str, Any]:

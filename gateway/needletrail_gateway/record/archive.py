@@ -23,10 +23,10 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from needletrail_gateway.shell import schema
-from needletrail_gateway.shell.ledger import NEWEST_SCHEMA, Ledger, LedgerError
-from needletrail_gateway.shell.proof import Proof, prove, prove_on
-from needletrail_gateway.shell.snapshot import entries, number, open_file, rows, snapshot
+from needletrail_gateway.record import schema
+from needletrail_gateway.record.ledger import NEWEST_SCHEMA, Ledger, LedgerError
+from needletrail_gateway.record.proof import Proof, prove, prove_on
+from needletrail_gateway.record.snapshot import entries, number, open_file, rows, snapshot
 
 FORMAT = "needletrail ledger"
 VERSION = 1

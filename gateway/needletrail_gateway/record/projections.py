@@ -13,7 +13,7 @@ from typing import Any, Self
 from sqlalchemy import Connection
 
 from needletrail_gateway.core.treatment import iso
-from needletrail_gateway.shell.snapshot import Row, number, rows
+from needletrail_gateway.record.snapshot import Row, number, rows
 
 Lane = tuple[str, int]
 _PIN_COLUMNS = ("pen", "epoch", "boot", "t_ms", "gateway_utc_ms", "device_utc_ms")

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from needletrail_gateway.shell.ledger import NEWEST_SCHEMA, LedgerError
+from needletrail_gateway.record.ledger import NEWEST_SCHEMA, LedgerError
 
 AT_ONCE = 1_000
 _NO_LEDGER = "this is not a ledger"
