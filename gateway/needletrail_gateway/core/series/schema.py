@@ -76,10 +76,8 @@ PRACTITIONER = Tag(
     "the practitioner's id; `unregistered` for a badge that the registry does not know, `none` without",
     "people of the registry",
 )
-TIER = Tag("tier", "the tier under which the session was judged; `none` if nothing was permitted", "5")
-CODE = Tag(
-    "code", "the code of a reason, as in docs/reference/verdicts.md", "codes of the policy packs"
-)
+TIER = Tag("tier", "the tier under which the session was judged; `none` if there is none", "5")
+CODE = Tag("code", "the code of a reason (docs/reference/verdicts.md)", "codes of the policy packs")
 GTIN = Tag(
     "gtin", "the cartridge product's GTIN; `unregistered` if unknown", "products of the registry"
 )
@@ -94,14 +92,12 @@ TURN = Tag(
 SESSION_ID = Field("session", "text", "", "the session's id: PEN-EPOCH-NUMBER")
 PEN_ID = Field("pen", "text", "", "the pen's id")
 
-UNREGISTERED = (
-    "unregistered"  # a tag's value must come from the registry; what else a badge says does not
-)
+UNREGISTERED = "unregistered"  # a tag's value comes from the registry, never from a badge alone
 NONE = "none"
 
 DEPTH = Measurement(
     "depth",
-    "Every reading of a session, at the pen's rate. The depth is the ring's setting, not the penetration.",
+    "Every reading of a session, at the pen's rate. Depth is the ring's setting, not the penetration.",
     "the reading",
     "ledger",
     (CLINIC, PEN, TURN),
@@ -229,7 +225,7 @@ ALERT = Measurement(
 
 NOTICE = Measurement(
     "notice",
-    "An alert, at the moment when the gateway learnt of it. Alert rules look here: a pen may come late.",
+    "An alert, at the moment when the gateway learnt of it. Alert rules look here: pens may be late.",
     "when the gateway committed it",
     "ledger",
     (CLINIC, PEN, PRACTITIONER, CODE),
@@ -345,9 +341,7 @@ PEN_HEALTH = Measurement(
         Field("online", "integer", "", "1 if it is connected, else 0"),
         Field("in_session", "integer", "", "1 if a session of it is open, else 0"),
         Field("silent_s", "integer", "s", "since it was last heard"),
-        Field(
-            "backlog", "integer", "", "records that it holds and the gateway has not, as it last said"
-        ),
+        Field("backlog", "integer", "", "records that it holds and the gateway has not"),
         Field("battery_percent", "integer", "%", "what its battery held when it last said hello"),
         Field("clock_offset_ms", "integer", "ms", "its clock's lead over the gateway's"),
         Field("firmware", "text", "", "its firmware's version"),
