@@ -20,9 +20,9 @@ demo: python ## Run the demo; options go in ARGS="..."
 	@$(SET_UP) runtime
 	@$(RUN) .venv/bin/needletrail demo $(ARGS)
 
-test: python ## Run all tests, or those named in ARGS="..."
+test: python ## Run all tests, or those named in ARGS="..."; one after the other with ARGS="-n 0"
 	@$(SET_UP) test
-	@$(RUN) .venv/bin/pytest $(ARGS)
+	@$(RUN) .venv/bin/pytest -n auto --dist loadfile $(ARGS)
 
 torture: python ## Cut the pen's power a million times; see --help in ARGS="..."
 	@$(SET_UP) test

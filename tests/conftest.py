@@ -52,7 +52,6 @@ class MicroPythonFile(pytest.File):
 
     def __init__(self, **arguments: object) -> None:
         super().__init__(**arguments)  # type: ignore[arg-type]
-        self._nodeid = f"{self.nodeid}[micropython]"
         self._outputs: dict[str, tuple[bool, str]] | None = None
         self._rest = ""
 
@@ -60,7 +59,7 @@ class MicroPythonFile(pytest.File):
         tree = ast.parse(self.path.read_text(encoding="utf-8"), str(self.path))
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                yield MicroPythonItem.from_parent(self, name=node.name)
+                yield MicroPythonItem.from_parent(self, name=f"{node.name}[micropython]")
 
     def outcome(self, name: str) -> tuple[bool, str]:
         """(passed, what MicroPython printed)."""
@@ -99,12 +98,12 @@ class MicroPythonItem(pytest.Item):
 
     def runtest(self) -> None:
         assert isinstance(self.parent, MicroPythonFile)
-        passed, printed = self.parent.outcome(self.name)
+        passed, printed = self.parent.outcome(self.name.partition("[")[0])
         if not passed:
             pytest.fail(printed, pytrace=False)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        return self.path, None, f"{self.name} on MicroPython"
+        return self.path, None, self.name
 
 
 # ---- programs ----
