@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 LOW = "low"  # drivers.faults: a battery that is low has not failed
-EXIT_DONE, EXIT_INPUT, EXIT_UNDELIVERED, EXIT_RESTART = 0, 2, 3, 4
-IDLE_S = 0.01  # how long to sleep when there is nothing to do
-LINGER_MS = 300  # after the last acknowledgement: an alert may still be on its way
+EXIT_INPUT, EXIT_RESTART = 2, 4  # ending has the others
 GC_THRESHOLD_BYTES = 4096
 COMPUTERS = ("linux", "darwin", "win32")  # where somebody types a command
 
@@ -92,10 +90,11 @@ class Pen:
     context: "Any"
     wifi: "Any"
 
-    def __init__(self, clock: "Any", heap: Heap, feed: "Callable[[], object]") -> None:
+    feed: "Callable[[], object]"
+
+    def __init__(self, clock: "Any", heap: Heap) -> None:
         self.clock = clock
         self.heap = heap
-        self.feed = feed
 
     async def open_stream(self) -> "tuple[Any, Any]":
         """A stream to the broker; OSError if there is none."""
@@ -153,92 +152,34 @@ class Pen:
         else:
             self.recorder.cartridge_removed(t_ms)
 
-    # ---- the end ----
 
-    async def drain(self) -> bool:
-        """Wait until everything is committed. False: no progress for too long."""
-        timeout_ms = int(self.config.drain_timeout_s * 1000)
-        quiet_ms = progress_ms = self.clock.now_ms()
-        state = None
-        while True:
-            now_ms = self.clock.now_ms()
-            now_state = (self.journal.durable_seq, self.journal.next_seq)
-            if now_state != state:
-                state = now_state
-                progress_ms = now_ms
-            if not self.uplink.is_all_committed():
-                quiet_ms = now_ms
-            elif now_ms - quiet_ms >= LINGER_MS:
-                return True
-            if now_ms - progress_ms >= max(timeout_ms, LINGER_MS):
-                return False
-            self.feed()
-            await asyncio.sleep(IDLE_S)
-
-
-def _nothing() -> None:
-    """What a board without a watchdog feeds."""
-
-
-def _assemble(flash: str, heap: Heap) -> "Pen | None":
-    """Everything that a power-on needs; None: an update was installed.
+def _assemble(pen: Pen, flash: str) -> bool:
+    """Build what a power-on needs; False: an update was installed.
 
     The modules for it are forgotten when this has returned; so it keeps them in no other frame.
     """
     from needletrail_device import assembly
 
-    config, config_crc = assembly.read_config(flash)
-    forget("needletrail_device.config")
-    module = None
-    feed = _nothing
-    if config.board != "virtual":
-        module = assembly.board_file(flash, config.board)
-        feed = module.watchdog().feed
-    if assembly.install(flash, _here(), config.board, feed, tell):
-        return None
-    forget("needletrail_device.update")
-    pen = Pen(Clock(), heap, feed)
-    pen.config = config
-    opened = assembly.open_journal(pen, flash)
-    forget("needletrail_device.recovery")
-    assembly.assemble(pen, flash, config_crc, module, opened, tell)
-    assembly.look_at_trial(pen, flash, _here(), tell)
-    return pen
+    return assembly.build(pen, flash, _here(), tell)
 
 
 async def power_on(flash: str) -> int:
     """One power-on, from boot to power off."""
-    heap = Heap()
-    pen = _assemble(flash, heap)
+    pen = Pen(Clock(), Heap())
+    is_built = _assemble(pen, flash)
     forget("needletrail_device.assembly", "needletrail_device.update")
-    if pen is None:
+    if not is_built:
         return EXIT_RESTART
     forget("boards." + pen.config.board)
     network = asyncio.create_task(pen.connection.run(random.random))
     if hasattr(pen.board, "wait_ready"):
         await pen.board.wait_ready(pen.config.wait_ready_s, pen.uplink, pen.limits)
     await pen.sample(network)
-    is_drained = await pen.drain()
-    if network.done():
-        await network  # it never ends by itself: show what went wrong
-    pen.uplink.disconnect()
-    await asyncio.sleep(2 * IDLE_S)
-    network.cancel()
-    try:
-        await network
-    except asyncio.CancelledError:
-        pass
-    await asyncio.sleep(2 * IDLE_S)  # its lanes end, too
-    pen.journal.close()
-    heap.look()
-    if not is_drained:
-        tell("undelivered", ("records", pen.backlog()))
-        sys.stderr.write("no acknowledgement for too long; what is left stays in flash\n")
-        return EXIT_UNDELIVERED
-    if hasattr(pen.board, "lateness"):
-        tell("sampled", ("late_ms", pen.board.lateness()))
-    tell("done", ("records", pen.recorder.written), ("heap_peak_bytes", heap.peak_bytes))
-    return EXIT_DONE
+    from needletrail_device import ending
+
+    code = await ending.end(pen, network, tell)
+    forget("needletrail_device.ending")
+    return code
 
 
 def main() -> int:

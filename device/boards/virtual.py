@@ -32,7 +32,7 @@ class Board:
     is_reading = True
     faults = ()
     guard = None
-    clock = None
+    vitals = None
 
     def __init__(
         self,

@@ -75,7 +75,7 @@ class Board(virtual.Board):
         self._late = array("I", [0] * BUCKETS)
         self._latest_us = 0
         self._at = self._now_row = 0
-        self.ring = Ring()
+        self.ring = Ring(AHEAD_ROWS)
         self.sampler = Sampler(
             self.ring, self._read_dial, self._read_turns, self._read_skin, self._ticks, _difference
         )

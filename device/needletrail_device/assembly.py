@@ -34,6 +34,30 @@ LARGE_MODULES = (
 )
 
 
+def _nothing() -> None:
+    """What a board without a watchdog feeds."""
+
+
+def build(pen: "Any", flash: str, here: str, tell: "Callable[..., None]") -> bool:
+    """Everything, in order. False: an update was installed."""
+    config, config_crc = read_config(flash)
+    forget("needletrail_device.config")
+    module = None
+    pen.feed = _nothing
+    if config.board != "virtual":
+        module = board_file(flash, config.board)
+        pen.feed = module.watchdog().feed
+    if install(flash, here, config.board, pen.feed, tell):
+        return False
+    forget("needletrail_device.update")
+    pen.config = config
+    opened = open_journal(pen, flash)
+    forget("needletrail_device.recovery")
+    assemble(pen, flash, config_crc, module, opened, tell)
+    look_at_trial(pen, flash, here, tell)
+    return True
+
+
 def read_config(flash: str) -> "tuple[Any, int]":
     """(what pen.json says, CRC-32 of it); InputError if a person must mend it."""
     from needletrail_device import config
@@ -157,7 +181,7 @@ def assemble(
         pen.recorder.alert,
         pen.recorder.grant_changed,
         config_crc,
-        board.clock,
+        board.vitals,
     )
     tell("boot", ("boot", journal.boot), ("backlog", pen.backlog()))
     if lost_session is not None:

@@ -24,6 +24,7 @@ them. How a stream is opened (streams) is passed in. Whatever goes wrong with on
 
 import asyncio
 import gc
+import sys
 
 from needletrail_device import mqtt
 
@@ -217,7 +218,7 @@ class Connection:
             while True:
                 data = await reader.read(READ_BYTES)
                 if not data:
-                    raise OSError("the broker closed the connection")
+                    raise OSError("closed by the broker")
                 self.feed(lane, data, self._now_ms())
                 self._look()
         except Exception as error:  # handed to the task that writes, which knows what to do
@@ -227,6 +228,9 @@ class Connection:
 async def _close(writer: "Any") -> None:
     writer.close()
     try:
-        await asyncio.wait_for(writer.wait_closed(), 1)
-    except (OSError, asyncio.TimeoutError):  # noqa: UP041  it is gone in any case
+        if sys.implementation.name == "micropython":
+            await writer.wait_closed()  # streams': it waits for nothing
+        else:
+            await asyncio.wait_for(writer.wait_closed(), 1)
+    except OSError:  # it is gone in any case; a TimeoutError is one, too
         pass

@@ -6,6 +6,9 @@ milliseconds: tags, lights, button, battery, the motor's current; and a chip tha
 up again. While a sensor has no reading, `next` still comes back ten times a second, with `is_reading`
 false, so that faults and tags are heard and time goes on.
 
+Each second the sampling is looked at, too: readings that the ring had no room for (LOST), and a timer
+that was held up for longer than a reading says anything (LATE), are a fault of "sampling".
+
 The watchdog is fed only while the timer ticks and this loop runs: if either stops, the pen restarts.
 A breach is shown from within the timer (`Signals.alarm`), and a hard limit stops the motor there; the
 main task takes both over when it comes by.
@@ -14,9 +17,10 @@ Not here: pins and buses (boards), what a reading means (recorder).
 """
 
 from needletrail_device.drivers.button import LONG
-from needletrail_device.drivers.faults import BUS, LOW
+from needletrail_device.drivers.faults import BUS, LATE, LOST, LOW
 from needletrail_device.guard import Guard
 from needletrail_device.sampling import Ring, Sampler
+from needletrail_protocol.measure import READING_HOLD_MS
 
 TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
 if TYPE_CHECKING:
@@ -100,22 +104,27 @@ class Handpiece:
         self._fed_ms = self._second_ms = self._current_ms = self._turned_ms = 0
         self._is_alarm = False  # the timer saw a breach begin
         self._breach_ms = 0  # when a breach was last shown
-        self.utc_ms = self.clock()[1]
+        self.fault: "str | None" = None  # of the sampling itself
+        self._lost = 0  # readings that the ring had no room for, as far as they were told
+        self.utc_ms = self.vitals()[1]
         self.faults = [("dial", parts.dial), ("skin", parts.skin), ("strokes", parts.strokes)]
+        self.faults.append(("sampling", self))
         others = (("tags", parts.tags), ("current", parts.current), ("battery", parts.battery))
         for part, driver in others:
             if driver is not None:
                 self.faults.append((part, driver))
 
-    def clock(self) -> "tuple[int, int | None]":
-        """(ms since power-on, UTC in ms or None), at one moment."""
+    def vitals(self) -> "tuple[int, int | None, int | None]":
+        """(ms since power-on, UTC in ms or None), at one moment; the battery's charge in %, or None."""
         sampler = self._sampler
         last = None
         while last != sampler.last:  # else a tick came in between
             last = sampler.last
             time_ns = self._time_ns()
             t_ms = sampler.t_ms + self._ticks_diff(self._ticks_ms(), last)
-        return t_ms, None if time_ns is None else time_ns // 1000000
+        battery = self._parts.battery
+        percent = battery.percent if battery is not None and battery.percent >= 0 else None
+        return t_ms, None if time_ns is None else time_ns // 1000000, percent
 
     def start(self) -> None:
         """Begin to take readings."""
@@ -204,6 +213,15 @@ class Handpiece:
 
     def _each_second(self, now_ms: int) -> None:
         parts = self._parts
+        sampler = self._sampler
+        lost = self._ring.lost
+        self.fault = None
+        if lost != self._lost:
+            self._lost = lost
+            self.fault = LOST
+        elif sampler.longest_ms > READING_HOLD_MS:
+            self.fault = LATE
+        sampler.longest_ms = 0
         if parts.dial.fault == BUS:
             self._is_busy = True
             parts.dial.configure()

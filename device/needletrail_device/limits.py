@@ -3,8 +3,8 @@
 Strategy: the gateway's message stays in flash as it came, sealed, so that it needs no other check than
 the one the wire has: its MAC covers clinic, pen and key epoch. RAM holds what concerns the grant as a
 whole and the practitioner asked for last. Another badge reads the file again, verifies it again, and
-looks its permits through one by one: two hundred at once would not fit into a pen's heap. What flash
-no longer holds whole is as if there were none, and `fault` says so. The newest issue wins.
+looks its permits through (permits). What flash no longer holds whole is as if there were none, and
+`fault` says so. The newest issue wins.
 
 Time is the pen's own clock. Without one the pen can not know: grant and permit count as good then.
 
@@ -15,8 +15,9 @@ and any knowledge of tiers or law.
 """
 
 from needletrail_device.envelope import unseal
-from needletrail_protocol import cbor, conversation, ndef
-from needletrail_protocol.errors import PAYLOAD_INVALID, ProtocolError
+from needletrail_device.loading import forget
+from needletrail_protocol import conversation, ndef
+from needletrail_protocol.errors import ProtocolError
 
 TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 FILE = "grant"
 _NEW_FILE = "grant.new"
-_PERMITS_MAX = 200
 _NOTHING = ("", 0)  # the permit of whoever has none
 
 
@@ -50,7 +50,7 @@ class Limits:
         ProtocolError if it is not one of ours.
         """
         grant, permit = self._read(message)
-        if self.issued_utc_ms is not None and grant.issued_utc_ms <= self.issued_utc_ms:
+        if self.issued_utc_ms is not None and grant[0] <= self.issued_utc_ms:
             return False
         try:
             self._folder.write(_NEW_FILE, message)
@@ -83,7 +83,7 @@ class Limits:
     def _load(self) -> None:
         """What flash holds is in force, for this badge."""
         grant = fault = None
-        permit: "Any" = _NOTHING
+        permit: "Any" = None
         message = self._folder.read(FILE)
         if message is not None:
             try:
@@ -95,11 +95,18 @@ class Limits:
     def _read(self, message: bytes) -> "tuple[Any, Any]":
         badge = self._badge
         payload = unseal(self._key, self._external, message)
-        return read_grant(payload, ndef.badge_id(badge) if badge else None)
+        from needletrail_device.permits import read_grant  # noqa: PLC0415  seldom needed
+
+        try:
+            return read_grant(payload, ndef.badge_id(badge) if badge else None)
+        finally:
+            if "/slots/" in __file__:  # in the sources it stays: compiling it each time takes long
+                forget("needletrail_device.permits")
 
     def _use(self, grant: "Any", permit: "Any", fault: "str | None") -> None:
         self.fault = fault
-        self._is_named = permit is not _NOTHING
+        self._is_named = permit is not None
+        permit = permit or _NOTHING
         self._until_utc_ms = permit[2] if len(permit) > 2 else None
         self.is_hard = len(permit) > 3 and permit[3] & conversation.HARD != 0
         self.issued_utc_ms: "int | None" = None
@@ -107,39 +114,5 @@ class Limits:
         self._limit_um: "int | None" = None
         self.rules = 0
         if grant is not None:
-            self.issued_utc_ms = grant.issued_utc_ms
-            self.expires_utc_ms = grant.expires_utc_ms
-            self.rules = grant.rules
-            self._limit_um = grant.nobody_um if self._badge is None else permit[1]
-
-
-def read_grant(payload: bytes, name: "str | None") -> "tuple[Any, Any]":
-    """(the grant without its permits, the first permit of badge id `name` or _NOTHING).
-
-    Reads what conversation.decode_grant reads, and refuses what that refuses.
-    """
-    at = _array(payload, 0)[1]
-    for _ in range(4):
-        at = cbor.decode_at(payload, at, 1)[1]
-    before = payload[:at]
-    count, at = _array(payload, at)
-    found: "Any" = _NOTHING
-    if count > _PERMITS_MAX:
-        raise ProtocolError(PAYLOAD_INVALID, "too many permits")
-    for _ in range(count):
-        permit, at = cbor.decode_at(payload, at, 2)
-        if not conversation.is_permit(permit):
-            raise ProtocolError(PAYLOAD_INVALID, "not a permit")
-        if found is _NOTHING and permit[0] == name:
-            found = permit
-    return conversation.decode_grant(before + b"\x80" + payload[at:]), found
-
-
-def _array(payload: bytes, at: int) -> "tuple[int, int]":
-    """(elements of the array at `at`, where its first one begins)."""
-    head = payload[at : at + 2]
-    if head and 0x80 <= head[0] < 0x98:
-        return head[0] - 0x80, at + 1
-    if len(head) == 2 and head[0] == 0x98 and head[1] >= 24:
-        return head[1], at + 2
-    raise ProtocolError(PAYLOAD_INVALID, "not an array of the length that it should have")
+            self.issued_utc_ms, self.expires_utc_ms, _, nobody_um, _, self.rules = grant
+            self._limit_um = nobody_um if self._badge is None else permit[1]

@@ -109,7 +109,7 @@ class Client:
             self._asked_ms = now_ms  # nothing is owed
         silent_ms = now_ms - self._received_ms
         if silent_ms >= DEAD_AFTER_MS:
-            raise RemoteError("nothing came from the broker for %d ms" % silent_ms)
+            raise RemoteError("broker silent for %d ms" % silent_ms)
         if self.is_connected and (
             now_ms - self._sent_ms >= PING_AFTER_MS
             or (silent_ms >= PING_AFTER_MS and not self._is_pinged)
@@ -184,7 +184,7 @@ class Client:
         if byte & 0x80 and self._length_bytes < 4:
             return
         if self._length > PACKET_MAX or byte & 0x80:
-            raise RemoteError("a packet of %d bytes or more" % self._length)
+            raise RemoteError("a packet of %d bytes" % self._length)
         self._body = bytearray(self._length)
         self._filled = 0
 
@@ -212,7 +212,7 @@ class Client:
         count = self._subscribe_count
         if kind == _SUBACK and count and len(body) == 2 + count and ident == self._subscribe_id:
             if max(body[2:]) > 1:
-                raise RemoteError("a subscription was refused: code %d" % max(body[2:]))
+                raise RemoteError("subscription refused: code %d" % max(body[2:]))
             self._subscribe_count = 0
             return (SUBSCRIBED,)
         raise _unasked(kind)
@@ -236,7 +236,7 @@ class Client:
 
 def _unasked(kind: int) -> RemoteError:
     """One text for them all: a pen's heap has no room for many."""
-    return RemoteError("a packet of type %d that is malformed or not expected" % kind)
+    return RemoteError("unexpected packet type %d" % kind)
 
 
 def _text(text: "str | bytes") -> bytes:

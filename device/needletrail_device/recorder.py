@@ -201,11 +201,11 @@ class Recorder:
         if self._session.is_open():
             self._refuse_idle(self.t_ms)
 
-    def alert(self, alert: "Any") -> None:
+    def alert(self, session: int, code: str) -> None:
         """Show the gateway's alert, and record that it was shown."""
-        self._show(alert.code)
-        self._tell("alert", ("session", alert.session), ("code", alert.code))
-        self._append(messages.ALERT_SHOWN, self.t_ms, (alert.session, alert.code))
+        self._show(code)
+        self._tell("alert", ("session", session), ("code", code))
+        self._append(messages.ALERT_SHOWN, self.t_ms, (session, code))
 
     # ---- what follows ----
 

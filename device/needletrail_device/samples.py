@@ -36,9 +36,9 @@ class Batch:
         self._t_ms = -1
         self._period_ms = period_ms
         self._first_ms = 0
-        self._after_ms = array("I", [0] * READINGS_MAX)  # since the first reading
-        self._dial_counts = array("H", [0] * READINGS_MAX)
-        self._strokes = array("I", [0] * READINGS_MAX)
+        self._after_ms = array("H", bytes(2 * READINGS_MAX))  # since the first reading
+        self._dial_counts = array("H", bytes(2 * READINGS_MAX))
+        self._strokes = array("I", bytes(4 * READINGS_MAX))
         self._contact = bytearray(READINGS_MAX)
         self._strokes_before = 0
 

@@ -24,39 +24,49 @@ TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-RING_READINGS = 256  # five seconds at 50 Hz
+RING_READINGS = 192  # four seconds at 50 Hz
 LEAST_MS = 10  # half a period; eight queued strokes in it are still less than one a millisecond
 
 
 class Ring:
     """The readings that the main task has not seen yet; `lost` counts those that had no room.
 
-    After take(): t_ms, counts, strokes, contact_adc.
+    After take(): t_ms, counts, strokes, contact_adc. A place holds the low 16 bits of each. That is all
+    of dial and contact; times and strokes rise from one reading to the next by less, else it is as if
+    there were no room. The writer says where they stand whenever the ring is empty.
     """
 
     def __init__(self, size: int = RING_READINGS) -> None:
-        self._size = size
-        self._t_ms = array("I", [0] * size)
-        self._counts = array("H", [0] * size)
-        self._strokes = array("I", [0] * size)
-        self._contact_adc = array("H", [0] * size)
+        self._places = array("H", bytes(size * 8))
         self._head = self._tail = 0
+        self._put_ms = self._put_strokes = 0  # of the newest reading in it
         self.t_ms = self.counts = self.strokes = self.contact_adc = 0
+        self._from_ms = self._from_strokes = 0  # the oldest reading in it is above that
         self.lost = 0
 
     def put(self, t_ms: int, counts: int, strokes: int, contact_adc: int) -> None:
         """The writer's: one reading, if there is room. Allocates nothing."""
         head = self._head
-        after = head + 1
-        if after == self._size:
+        after = head + 4
+        if after == len(self._places):
             after = 0
-        if after == self._tail:
+        if head == self._tail:
+            self._from_ms = t_ms
+            self._from_strokes = strokes
+        elif (
+            after == self._tail
+            or not 0 <= t_ms - self._put_ms < 0x10000
+            or not 0 <= strokes - self._put_strokes < 0x10000
+        ):
             self.lost += 1
             return
-        self._t_ms[head] = t_ms
-        self._counts[head] = counts
-        self._strokes[head] = strokes
-        self._contact_adc[head] = contact_adc
+        self._put_ms = t_ms
+        self._put_strokes = strokes
+        places = self._places
+        places[head] = t_ms & 0xFFFF
+        places[head + 1] = counts
+        places[head + 2] = strokes & 0xFFFF
+        places[head + 3] = contact_adc
         self._head = after
 
     def is_waiting(self) -> bool:
@@ -68,12 +78,15 @@ class Ring:
         tail = self._tail
         if tail == self._head:
             return False
-        self.t_ms = self._t_ms[tail]
-        self.counts = self._counts[tail]
-        self.strokes = self._strokes[tail]
-        self.contact_adc = self._contact_adc[tail]
-        tail += 1
-        self._tail = 0 if tail == self._size else tail
+        places = self._places
+        t_ms = self._from_ms
+        strokes = self._from_strokes
+        self.t_ms = self._from_ms = t_ms + (places[tail] - t_ms & 0xFFFF)
+        self.counts = places[tail + 1]
+        self.strokes = self._from_strokes = strokes + (places[tail + 2] - strokes & 0xFFFF)
+        self.contact_adc = places[tail + 3]
+        tail += 4
+        self._tail = 0 if tail == len(places) else tail
         return True
 
 
@@ -105,7 +118,7 @@ class Sampler:
         self.guard = guard
         self.t_ms = self.strokes = 0  # of the last tick, whether it gave a reading or not
         self.least_ms = LEAST_MS
-        self.longest_ms = 0  # between two ticks so far: a board measures its own timer
+        self.longest_ms = 0  # between two ticks, since the owner last set this to 0
 
     def tick(self, _timer: "Any" = None) -> None:
         """One period is over."""

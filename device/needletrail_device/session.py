@@ -12,6 +12,8 @@ in, and what follows is returned as values, so that the whole life of a pen can 
 Not here: readings, counting, records and their numbers (recorder), what a tag means (gateway).
 """
 
+from array import array
+
 from needletrail_protocol import ndef
 from needletrail_protocol.measure import MOTOR_HOLD_MS
 from needletrail_protocol.messages import (
@@ -46,46 +48,38 @@ REFUSED = 9  # the session that was to open may not
 _NONE = 7
 
 
-def _row(state: int, close: "int | None", opening: "int | None", is_badge: bool) -> int:
-    """What follows from an event, in one small integer: the table costs a quarter of the heap so."""
-    close = _NONE if close is None else close
-    opening = _NONE if opening is None else opening
-    return state | close << 2 | opening << 5 | is_badge << 8
+# What follows from an event in a state, in one small integer; 0: it can not happen there. Packed,
+# for a pen holds it in its heap.
+TRANSITIONS = array("H", bytes(60))
 
 
-# For each state and event: next state, close cause or None, open cause or None, record the badge.
-# What is not here cannot happen: ValueError.
-TRANSITIONS = {
-    CLOSED: {
-        CARTRIDGE: _row(FRESH, None, OPENED_BY_CARTRIDGE, False),
-        REMOVAL: _row(CLOSED, None, None, False),
-        BADGE: _row(CLOSED, None, None, False),
-        SAME_BADGE: _row(CLOSED, None, None, False),
-        MOTOR: _row(FRESH, None, OPENED_BY_MOTOR, False),
-        POWER_OFF: _row(OFF, None, None, False),
-    },
-    FRESH: {
-        CARTRIDGE: _row(FRESH, CLOSED_BY_CARTRIDGE, OPENED_BY_CARTRIDGE, False),
-        SAME_CARTRIDGE: _row(FRESH, None, None, False),
-        REMOVAL: _row(CLOSED, CLOSED_BY_REMOVAL, None, False),
-        BADGE: _row(FRESH, None, None, True),
-        SAME_BADGE: _row(FRESH, None, None, False),
-        WORK: _row(WORKED, None, None, False),
-        IDLE: _row(CLOSED, CLOSED_BY_IDLE, None, False),
-        POWER_OFF: _row(OFF, CLOSED_BY_POWER_OFF, None, False),
-        REFUSED: _row(CLOSED, None, None, False),
-    },
-    WORKED: {
-        CARTRIDGE: _row(FRESH, CLOSED_BY_CARTRIDGE, OPENED_BY_CARTRIDGE, False),
-        SAME_CARTRIDGE: _row(WORKED, None, None, False),
-        REMOVAL: _row(CLOSED, CLOSED_BY_REMOVAL, None, False),
-        BADGE: _row(FRESH, CLOSED_BY_BADGE, OPENED_BY_BADGE, False),
-        SAME_BADGE: _row(WORKED, None, None, False),
-        IDLE: _row(CLOSED, CLOSED_BY_IDLE, None, False),
-        POWER_OFF: _row(OFF, CLOSED_BY_POWER_OFF, None, False),
-    },
-    OFF: {},
-}
+def _put(state: int, event: int, after: int, close: int, opening: int, is_badge: bool) -> None:
+    TRANSITIONS[state * 10 + event] = after | close << 2 | opening << 5 | is_badge << 8
+
+
+# State, event: next state, close cause or _NONE, open cause or _NONE, record the badge.
+_put(CLOSED, CARTRIDGE, FRESH, _NONE, OPENED_BY_CARTRIDGE, False)
+_put(CLOSED, REMOVAL, CLOSED, _NONE, _NONE, False)
+_put(CLOSED, BADGE, CLOSED, _NONE, _NONE, False)
+_put(CLOSED, SAME_BADGE, CLOSED, _NONE, _NONE, False)
+_put(CLOSED, MOTOR, FRESH, _NONE, OPENED_BY_MOTOR, False)
+_put(CLOSED, POWER_OFF, OFF, _NONE, _NONE, False)
+_put(FRESH, CARTRIDGE, FRESH, CLOSED_BY_CARTRIDGE, OPENED_BY_CARTRIDGE, False)
+_put(FRESH, SAME_CARTRIDGE, FRESH, _NONE, _NONE, False)
+_put(FRESH, REMOVAL, CLOSED, CLOSED_BY_REMOVAL, _NONE, False)
+_put(FRESH, BADGE, FRESH, _NONE, _NONE, True)
+_put(FRESH, SAME_BADGE, FRESH, _NONE, _NONE, False)
+_put(FRESH, WORK, WORKED, _NONE, _NONE, False)
+_put(FRESH, IDLE, CLOSED, CLOSED_BY_IDLE, _NONE, False)
+_put(FRESH, POWER_OFF, OFF, CLOSED_BY_POWER_OFF, _NONE, False)
+_put(FRESH, REFUSED, CLOSED, _NONE, _NONE, False)
+_put(WORKED, CARTRIDGE, FRESH, CLOSED_BY_CARTRIDGE, OPENED_BY_CARTRIDGE, False)
+_put(WORKED, SAME_CARTRIDGE, WORKED, _NONE, _NONE, False)
+_put(WORKED, REMOVAL, CLOSED, CLOSED_BY_REMOVAL, _NONE, False)
+_put(WORKED, BADGE, FRESH, CLOSED_BY_BADGE, OPENED_BY_BADGE, False)
+_put(WORKED, SAME_BADGE, WORKED, _NONE, _NONE, False)
+_put(WORKED, IDLE, CLOSED, CLOSED_BY_IDLE, _NONE, False)
+_put(WORKED, POWER_OFF, OFF, CLOSED_BY_POWER_OFF, _NONE, False)
 
 
 class Session:
@@ -107,8 +101,8 @@ class Session:
 
     def happen(self, event: int, t_ms: int) -> "tuple[Any, Any, bool]":
         """Apply an event; ValueError if it cannot happen in this state."""
-        row = TRANSITIONS[self.state].get(event)
-        if row is None:
+        row = TRANSITIONS[self.state * 10 + event] if self.state < OFF else 0
+        if not row:
             raise ValueError("event %d in state %d" % (event, self.state))
         self.state = row & 3
         close, opening = row >> 2 & 7, row >> 5 & 7

@@ -6,7 +6,8 @@ Then up to WINDOW records are under way beyond the last acknowledged one. Silenc
 `hello`, ever more slowly, and repeats no record: within a connection all comes in order, so what the
 gateway says next tells whether anything was lost. Only if it still stands where it stood, the window
 is sent again. How long silence is depends on how long answers have taken: slow is not lost. Nothing
-but a verified `ack` frees a record.
+but a verified `ack` frees a record. When nothing is under way, a `hello` every five minutes says that
+the pen is well; one without an answer is silence like any other.
 
 A breach need not wait behind a backlog: a copy of its record goes ahead of it, as `urgent`, and the
 record itself follows in its turn.
@@ -33,6 +34,7 @@ WINDOW = 16
 UNACKNOWLEDGED_MAX = 64  # publishes that the broker has not even received
 SILENCE_MS = 1500  # or twice what an answer took, if that is more
 SILENCE_MAX_MS = 8000
+HELLO_AGAIN_MS = 300_000  # so that the gateway knows that a pen at rest is well
 ANSWER_MAX_MS = 12_000  # if an answer took longer, the network was not why
 ACKS_ALONE = 5  # a gateway that can not make a grant takes records all the same
 ALERTS_REMEMBERED = 32
@@ -44,9 +46,10 @@ class Uplink:
     identity: an object with clinic, pen, broker_username, broker_password.
     maybe_sent_seq: records up to here may have been sent by an earlier power-on.
     tell: called with an event's name and pairs for whoever watches the pen.
-    on_alert: called with each new verified alert.
+    on_alert: called with session and code of each new verified alert.
     on_grant: called when a newer grant is in force.
-    config_crc: CRC-32 of pen.json's bytes. clock: gives (ms since boot, UTC in ms), each or None.
+    config_crc: CRC-32 of pen.json's bytes. vitals: gives (ms since boot, UTC in ms, the
+    battery's charge in %), each or None.
 
     `is_ready`: the gateway has answered this connection's hello. `is_grant_heard`: it has sent a
     grant on this connection, newer or not; it does for each hello. `connection` counts attempts
@@ -61,10 +64,10 @@ class Uplink:
         maybe_sent_seq: int,
         limits: "Any",
         tell: "Callable[..., None]",
-        on_alert: "Callable[[Any], None]",
+        on_alert: "Callable[[int, str], None]",
         on_grant: "Callable[[], None]",
         config_crc: int = 0,
-        clock: "Callable[[], tuple[int | None, int | None]] | None" = None,
+        vitals: "Callable[[], tuple[int | None, int | None, int | None]] | None" = None,
     ) -> None:
         self._identity = identity
         self._key = key
@@ -74,7 +77,7 @@ class Uplink:
         self._on_alert = on_alert
         self._on_grant = on_grant
         self._config_crc = config_crc
-        self._clock = clock
+        self._vitals = vitals
         self._prefix = topics.build(identity.clinic, identity.pen, topics.ACK)[: -len(topics.ACK)]
         self._external: "dict[str, bytes]" = {}  # of the channels that are used all the time
         for channel in (topics.RECORD, topics.ACK):
@@ -191,7 +194,6 @@ class Uplink:
         if self._acks and not self.is_ready:
             self._timed_seq = 0  # nobody has heard the ones before
         self._time(-1, now_ms)
-        t_ms, utc_ms = self._clock() if self._clock else (None, None)
         fields = (
             oldest_seq,
             journal.next_seq,
@@ -200,9 +202,7 @@ class Uplink:
             self._limits.issued_utc_ms,
             self._config_crc,
             self._client.number,
-            t_ms,
-            utc_ms,
-        )
+        ) + (self._vitals() if self._vitals else (None, None, None))
         self._publish(topics.HELLO, conversation.encode_hello(fields))
 
     def _send_next(self, now_ms: int) -> None:
@@ -229,7 +229,9 @@ class Uplink:
             self._say_hello(readable_seq, now_ms)
 
     def _listen_to_silence(self, now_ms: int) -> None:
-        if self.is_ready and self._next_seq == self.acked_seq + 1:
+        if self.is_ready and self._next_seq == self.acked_seq + 1 and self._timed_seq >= 0:
+            if now_ms - self._repeat_ms >= HELLO_AGAIN_MS:
+                self._say_hello(self._journal.oldest_seq(), now_ms)
             return  # nothing is under way
         longest_ms = max(self._patience_ms, SILENCE_MAX_MS)
         if now_ms - self._progress_ms >= min(self._patience_ms << min(self._silences, 3), longest_ms):
@@ -248,7 +250,7 @@ class Uplink:
         try:
             if topic == self._prefix + topics.ACK:
                 payload = unseal(self._key, self._external[topics.ACK], message)
-                self._hear_ack(conversation.decode_ack(payload).seq, now_ms)
+                self._hear_ack(conversation.ack_fields(payload)[0], now_ms)
             elif topic == self._prefix + topics.GRANT:
                 self.is_grant_heard = True  # a grant that can not be used is an answer all the same
                 self._begin_records(now_ms)
@@ -256,7 +258,7 @@ class Uplink:
                     self._on_grant()
             elif topic == self._prefix + topics.ALERT:
                 payload = unseal(self._key, self._make_external(topics.ALERT), message)
-                self._hear_alert(conversation.decode_alert(payload))
+                self._hear_alert(conversation.alert_fields(payload))
             else:
                 self.refused += 1
         except ProtocolError as error:
@@ -314,11 +316,11 @@ class Uplink:
         self._silences = self._timed_seq = self._urged_seq = 0
         self._go_back_ms = self._progress_ms = now_ms
 
-    def _hear_alert(self, alert: "Any") -> None:
-        name = (alert.session, alert.code)
+    def _hear_alert(self, alert: "list[Any]") -> None:
+        name = (alert[0], alert[1])
         if name in self._alerts:
             return
         if len(self._alerts) == ALERTS_REMEMBERED:
             self._alerts.pop(0)
         self._alerts.append(name)
-        self._on_alert(alert)
+        self._on_alert(name[0], name[1])

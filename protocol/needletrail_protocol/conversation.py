@@ -6,7 +6,7 @@ Depths are micrometres (`_um`). Not here: records (messages, readings), the enve
 
 from needletrail_protocol import cbor, tables
 from needletrail_protocol.errors import PAYLOAD_INVALID, ProtocolError
-from needletrail_protocol.tables import T_MAX, U32, UM_MAX, UTC_MAX, Message
+from needletrail_protocol.tables import U32, UM_MAX, UTC_MAX, Message
 
 TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
 if TYPE_CHECKING:
@@ -21,42 +21,29 @@ REFUSE_UNKNOWN = 2  # do not start for a badge that is not listed
 EXCLUSIVE = 1  # a depth equal to limit_um is beyond it
 HARD = 2  # stop the motor, where the pen has an interlock
 
-_BOOT = ("boot", int, 0, U32, False)
-_CONNECTION = ("connection", int, 1, U32, False)  # counts the connections of a boot
-_HELLO_FIELDS = (
-    ("oldest_seq", int, 1, U32, False),
-    ("next_seq", int, 1, U32, False),
-    _BOOT,
-    ("firmware", str, 1, 32, False),
-    ("grant_utc_ms", int, 0, UTC_MAX, True),
-    ("config", int, 0, U32, False),  # CRC-32 of pen.json
-    _CONNECTION,
-    ("t_ms", int, 0, T_MAX, True),  # the pen's time now; null where time is simulated
-    ("utc_ms", int, 0, UTC_MAX, True),  # the pen's clock now; null if it is not set
+# What each message says: a letter a field (tables), and the names of the fields in their order.
+# connection counts the connections of a boot. config: CRC-32 of pen.json. t_ms, utc_ms of a hello: the
+# pen's time now, null where time is simulated; its clock now, null if it is not set. battery_percent:
+# null if it is not known, left out by pens of before 0.2. nobody_um: the limit while no badge was read.
+# permits: of [badge id, limit_um, until_utc_ms, flags].
+_HELLO = b"jjamCajBCF"
+_HELLO_NAMES = (
+    "oldest_seq next_seq boot firmware grant_utc_ms config connection t_ms utc_ms battery_percent"
 )
-_WILL_FIELDS = (_BOOT, _CONNECTION)
-_ACK_FIELDS = (("seq", int, 0, U32, False), ("utc_ms", int, 0, UTC_MAX, False))
-_GRANT_FIELDS = (
-    ("issued_utc_ms", int, 0, UTC_MAX, False),
-    ("expires_utc_ms", int, 0, UTC_MAX, False),
-    ("policy", str, 1, 64, False),
-    ("nobody_um", int, 0, UM_MAX, False),  # limit while no badge was read
-    ("permits", list, 0, 200, False),  # of [badge id, limit_um, until_utc_ms, flags]
-    ("rules", int, 0, U32, False),
-)
-_ALERT_FIELDS = (
-    tables.SESSION,
-    ("code", str, 1, 32, False),
-    ("t_ms", int, 0, T_MAX, False),
-    ("limit_um", int, 0, UM_MAX, True),
-    ("depth_um", int, 0, UM_MAX, True),
-)
+_WILL = b"aj"
+_WILL_NAMES = "boot connection"
+_ACK = b"ac"
+_ACK_NAMES = "seq utc_ms"
+_GRANT = b"ccndsa"
+_GRANT_NAMES = "issued_utc_ms expires_utc_ms policy nobody_um permits rules"
+_ALERT = b"jmbDD"
+_ALERT_NAMES = "session code t_ms limit_um depth_um"
 
 
 def encode_hello(fields: "Sequence[Any]") -> bytes:
     """Payload of a hello: oldest_seq, next_seq, boot, firmware, grant_utc_ms, config, connection,
-    t_ms, utc_ms."""
-    payload = tables.encode(_HELLO_FIELDS, fields, [])
+    t_ms, utc_ms, and perhaps battery_percent."""
+    payload = tables.encode(_HELLO, fields, [])
     if fields[0] > fields[1]:
         raise ValueError("oldest_seq comes after next_seq")
     return payload
@@ -64,17 +51,17 @@ def encode_hello(fields: "Sequence[Any]") -> bytes:
 
 def encode_will(boot: int, connection: int) -> bytes:
     """Payload of the last will of a boot's connection."""
-    return tables.encode(_WILL_FIELDS, (boot, connection), [])
+    return tables.encode(_WILL, (boot, connection), [])
 
 
 def encode_ack(seq: int, utc_ms: int) -> bytes:
     """Payload of an acknowledgement: all records up to `seq` are committed."""
-    return tables.encode(_ACK_FIELDS, (seq, utc_ms), [])
+    return tables.encode(_ACK, (seq, utc_ms), [])
 
 
 def encode_grant(fields: "Sequence[Any]") -> bytes:
     """Payload of a grant: issued_utc_ms, expires_utc_ms, policy, nobody_um, permits, rules."""
-    payload = tables.encode(_GRANT_FIELDS, fields, [])
+    payload = tables.encode(_GRANT, fields, [])
     for permit in fields[4]:
         if not is_permit(permit):
             raise ValueError("not a permit: %r" % (permit,))
@@ -83,12 +70,12 @@ def encode_grant(fields: "Sequence[Any]") -> bytes:
 
 def encode_alert(fields: "Sequence[Any]") -> bytes:
     """Payload of an alert: session, code, t_ms, limit_um, depth_um."""
-    return tables.encode(_ALERT_FIELDS, fields, [])
+    return tables.encode(_ALERT, fields, [])
 
 
 def decode_hello(payload: bytes) -> Message:
     """A hello; ProtocolError(payload_malformed or payload_invalid) otherwise."""
-    hello = tables.decode(_HELLO_FIELDS, cbor.decode(payload), 0, Message(0))
+    hello = tables.decode(_HELLO, _HELLO_NAMES, cbor.decode(payload), 0, 0)
     if hello.oldest_seq > hello.next_seq:
         raise ProtocolError(PAYLOAD_INVALID, "oldest_seq comes after next_seq")
     return hello
@@ -96,26 +83,42 @@ def decode_hello(payload: bytes) -> Message:
 
 def decode_will(payload: bytes) -> Message:
     """A last will; ProtocolError otherwise."""
-    return tables.decode(_WILL_FIELDS, cbor.decode(payload), 0, Message(0))
+    return tables.decode(_WILL, _WILL_NAMES, cbor.decode(payload), 0, 0)
 
 
 def decode_ack(payload: bytes) -> Message:
     """An acknowledgement; ProtocolError otherwise."""
-    return tables.decode(_ACK_FIELDS, cbor.decode(payload), 0, Message(0))
+    return tables.decode(_ACK, _ACK_NAMES, cbor.decode(payload), 0, 0)
+
+
+def ack_fields(payload: bytes) -> "list[Any]":
+    """The same without names: seq, utc_ms."""
+    return tables.check(_ACK, cbor.decode(payload), 0)
 
 
 def decode_grant(payload: bytes) -> Message:
     """A grant; ProtocolError otherwise."""
-    grant = tables.decode(_GRANT_FIELDS, cbor.decode(payload), 0, Message(0))
+    grant = tables.decode(_GRANT, _GRANT_NAMES, cbor.decode(payload), 0, 0)
     for permit in grant.permits:
         if not is_permit(permit):
             raise ProtocolError(PAYLOAD_INVALID, "not a permit")
     return grant
 
 
+def grant_fields(payload: bytes) -> "list[Any]":
+    """Without names, and permits are not looked at: issued_utc_ms, expires_utc_ms, policy, nobody_um,
+    permits, rules."""
+    return tables.check(_GRANT, cbor.decode(payload), 0)
+
+
 def decode_alert(payload: bytes) -> Message:
     """An alert; ProtocolError otherwise."""
-    return tables.decode(_ALERT_FIELDS, cbor.decode(payload), 0, Message(0))
+    return tables.decode(_ALERT, _ALERT_NAMES, cbor.decode(payload), 0, 0)
+
+
+def alert_fields(payload: bytes) -> "list[Any]":
+    """The same without names: session, code, t_ms, limit_um, depth_um."""
+    return tables.check(_ALERT, cbor.decode(payload), 0)
 
 
 def is_permit(permit: "Any") -> bool:

@@ -11,8 +11,7 @@ said beside records (conversation).
 from needletrail_protocol import tables
 from needletrail_protocol.columns import append_varint, encode_column
 from needletrail_protocol.measure import DIAL_MAX_COUNTS
-from needletrail_protocol.ndef import MESSAGE_MAX_LENGTH
-from needletrail_protocol.tables import JITTER, SESSION, T_MAX, U32, UM_MAX, UTC_MAX
+from needletrail_protocol.tables import T_MAX, U32
 
 TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
 if TYPE_CHECKING:
@@ -49,71 +48,31 @@ CLOSE_CAUSES = ("removal", "idle", "power off", "badge", "other cartridge", "pow
 IDLE_CLOSE_MS = 300_000
 SAMPLES_MAX = 200
 
-_SEQ = ("seq", int, 1, U32, False)
-_T = ("t_ms", int, 0, T_MAX, False)
-_GRANT = ("grant_utc_ms", int, 0, UTC_MAX, True)  # issue of the grant in force
-
+# What each record says, behind its kind: a letter a field (tables). The names are in RECORD_NAMES.
 RECORD_FIELDS = {
-    BOOT: (
-        _SEQ,
-        _T,
-        ("boot", int, 1, U32, False),
-        ("utc_ms", int, 0, UTC_MAX, True),
-        ("firmware", str, 1, 32, False),
-        ("board", str, 1, 32, False),
-    ),
-    OPEN: (
-        _SEQ,
-        _T,
-        SESSION,
-        ("cause", int, 0, len(OPEN_CAUSES) - 1, False),
-        ("badge", bytes, 0, MESSAGE_MAX_LENGTH, True),
-        ("cartridge", bytes, 0, MESSAGE_MAX_LENGTH, True),
-        ("lead", list, 0, 4, False),
-        ("strokes", int, 0, U32, False),
-        _GRANT,
-    ),
-    SAMPLES: (
-        _SEQ,
-        _T,
-        SESSION,
-        ("period_ms", int, 1, 1000, False),
-        ("count", int, 1, SAMPLES_MAX, False),
-        ("dial_base", int, 0, DIAL_MAX_COUNTS, False),
-        ("dial_column", bytes, 1, 6 * SAMPLES_MAX, False),
-        ("strokes_base", int, 0, U32, False),
-        ("strokes_column", bytes, 1, 6 * SAMPLES_MAX, False),
-        ("contact_runs", bytes, 1, 2 * SAMPLES_MAX, False),
-        JITTER,
-    ),
-    BADGE: (_SEQ, _T, SESSION, ("badge", bytes, 0, MESSAGE_MAX_LENGTH, False)),
-    CLOSE: (
-        _SEQ,
-        _T,
-        SESSION,
-        ("cause", int, 0, len(CLOSE_CAUSES) - 1, False),
-        ("passes", int, 0, U32, False),
-        ("peak_counts", int, 0, DIAL_MAX_COUNTS, True),
-        ("breach_ms", int, 0, U32, False),
-    ),
-    ALERT_SHOWN: (_SEQ, _T, SESSION, ("code", str, 1, 32, False)),
-    LOCAL_BREACH: (
-        _SEQ,
-        _T,
-        SESSION,
-        ("limit_um", int, 0, UM_MAX, False),
-        ("depth_um", int, 0, UM_MAX, False),
-        _GRANT,
-    ),
-    GRANT_TAKEN: (_SEQ, _T, SESSION, _GRANT),
-    FAULT: (
-        _SEQ,
-        _T,
-        ("part", str, 1, 32, False),
-        ("fault", str, 1, 32, False),
-        ("is_over", int, 0, 1, False),
-    ),
-    NOT_ARMED: (_SEQ, _T, ("reason", str, 1, 32, False)),
+    BOOT: b"jbjCmm",
+    OPEN: b"jbjhOOraC",
+    SAMPLES: b"jbjklepapqP",
+    BADGE: b"jbjo",
+    CLOSE: b"jbjiaEa",
+    ALERT_SHOWN: b"jbjm",
+    LOCAL_BREACH: b"jbjddC",
+    GRANT_TAKEN: b"jbjC",
+    FAULT: b"jbmmg",
+    NOT_ARMED: b"jbm",
+}
+RECORD_NAMES = {
+    BOOT: "seq t_ms boot utc_ms firmware board",
+    OPEN: "seq t_ms session cause badge cartridge lead strokes grant_utc_ms",
+    SAMPLES: "seq t_ms session period_ms count dial_base dial_column strokes_base strokes_column"
+    " contact_runs jitter_column",
+    BADGE: "seq t_ms session badge",
+    CLOSE: "seq t_ms session cause passes peak_counts breach_ms",
+    ALERT_SHOWN: "seq t_ms session code",
+    LOCAL_BREACH: "seq t_ms session limit_um depth_um grant_utc_ms",  # the grant in force: its issue
+    GRANT_TAKEN: "seq t_ms session grant_utc_ms",
+    FAULT: "seq t_ms part fault is_over",
+    NOT_ARMED: "seq t_ms reason",
 }
 
 

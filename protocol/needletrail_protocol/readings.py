@@ -7,7 +7,7 @@ from needletrail_protocol import cbor, tables
 from needletrail_protocol.columns import decode_column, read_varint
 from needletrail_protocol.errors import KIND_UNKNOWN, PAYLOAD_INVALID, ProtocolError
 from needletrail_protocol.measure import DIAL_MAX_COUNTS
-from needletrail_protocol.messages import OPEN, RECORD_FIELDS, is_lead
+from needletrail_protocol.messages import OPEN, RECORD_FIELDS, RECORD_NAMES, is_lead
 from needletrail_protocol.tables import Message
 
 
@@ -76,7 +76,7 @@ def decode_record(payload: bytes) -> Message:
     kind = items[0]
     if kind not in RECORD_FIELDS:
         raise ProtocolError(KIND_UNKNOWN, "record kind %d is not defined in this version" % kind)
-    record = tables.decode(RECORD_FIELDS[kind], items, 1, Message(kind))
+    record = tables.decode(RECORD_FIELDS[kind], RECORD_NAMES[kind], items, 1, kind)
     if kind == OPEN and not is_lead(record.lead):
         raise ProtocolError(PAYLOAD_INVALID, "lead holds something else than readings")
     return record

@@ -123,6 +123,7 @@ FIELDS = {
         ("connection", int, 1, U32, False),
         ("t_ms", int, 0, T_MAX, True),
         UTC_OR_NULL,
+        ("battery_percent", int, 0, 100, True),
     ),
     "will": (("boot", int, 0, U32, False), ("connection", int, 1, U32, False)),
     "ack": (("seq", int, 0, U32, False), ("utc_ms", int, 0, UTC_MAX, False)),
@@ -142,6 +143,8 @@ FIELDS = {
         ("depth_um", int, 0, UM_MAX, True),
     ),
 }
+OPTIONAL = ("jitter_column", "battery_percent")  # each the last of its message
+ADDED = ("battery_percent",)  # by a minor version: what was published before is without it
 KINDS = {
     "boot": 1,
     "open": 2,
@@ -312,6 +315,8 @@ def extreme(name, largest):
     """A message's fields, each at one end of its range; null is the lowest where it is allowed."""
     fields = []
     for field, kind, low, high, may_be_null in FIELDS[name]:
+        if field in ADDED:
+            continue
         size = high if largest else low
         if may_be_null and not largest:
             fields.append(None)
@@ -331,6 +336,26 @@ def valid_vectors():
             "hello of a pen that has a grant",
             "hello",
             [5, 9, 2, "1.0.0", UTC, 0xCBF43926, 3, 61_000, UTC + 61_000],
+        ),
+        "hello-battery": valid(
+            "hello of a pen that knows its battery's charge",
+            "hello",
+            [5, 9, 2, "1.0.0", UTC, 0xCBF43926, 3, 61_000, UTC + 61_000, 87],
+        ),
+        "hello-battery-full": valid(
+            "hello of a pen whose battery is full",
+            "hello",
+            [5, 9, 2, "1.0.0", UTC, 0xCBF43926, 3, 61_000, UTC + 61_000, 100],
+        ),
+        "hello-battery-empty": valid(
+            "hello of a pen whose battery is empty",
+            "hello",
+            [5, 9, 2, "1.0.0", UTC, 0xCBF43926, 3, 61_000, UTC + 61_000, 0],
+        ),
+        "hello-battery-unknown": valid(
+            "hello of a pen that does not know its battery's charge",
+            "hello",
+            [1, 1, 1, "1.0.0", None, 0xCBF43926, 1, 900, None, None],
         ),
         "hello-no-grant": valid(
             "hello without a grant, clock not set",
@@ -438,10 +463,12 @@ def valid_vectors():
         vectors[name + "-smallest"] = valid(describes % (name, "lower"), name, extreme(name, False))
         vectors[name + "-largest"] = valid(describes % (name, "upper"), name, extreme(name, True))
     extra = (0, -1, b"\x00", "later", [1, [2, [True, False]]], None)
-    for name in FIELDS:
+    for name, rows in FIELDS.items():
         if name != "samples":
             describes = "elements of a later minor version after those of %s; they are ignored"
-            vectors[name + "-longer"] = valid(describes % name, name, extreme(name, False), extra)
+            known = len(rows) - len(extreme(name, False))  # what has become a field since
+            fields = [*extreme(name, False), *extra[:known]]
+            vectors[name + "-longer"] = valid(describes % name, name, fields, extra[known:])
     return vectors | valid_samples_vectors(extra)
 
 
@@ -900,14 +927,14 @@ def invalid_fields():
     """Each rule of needletrail.cddl broken once, by itself."""
     vectors = {}
     for name, rows in FIELDS.items():
-        sound = [_sound(row) for row in rows]
+        sound = [_sound(row) for row in rows if row[0] not in ADDED]
         for index, row in enumerate(rows):
             for fault, describes, value in _faults(row):
                 fields = [*sound[:index], value, *sound[index + 1 :]]
                 vectors["-".join((name, row[0].replace("_", "-"), fault))] = refused(
                     "%s: %s %s" % (name, row[0], describes), name, payload_of(name, fields)
                 )
-            if row[0] != "jitter_column":
+            if row[0] not in OPTIONAL:
                 vectors["-".join((name, row[0].replace("_", "-"), "missing"))] = refused(
                     "%s ends before %s" % (name, row[0]), name, payload_of(name, sound[:index])
                 )

@@ -336,7 +336,7 @@ class Trial:
             self._carry(wire)
         if wire in self.wires and not wire.side.is_open and not wire.down:
             self._drop(wire)
-            self.connection.lose(wire.lane, "the broker closed the connection")
+            self.connection.lose(wire.lane, "closed by the broker")
 
     def _arrival_ms(self):
         return self.now_ms + self._delay_ms

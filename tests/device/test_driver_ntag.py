@@ -6,10 +6,11 @@ from pen_fakes import BADGE_1, BADGE_2
 from pn532_fake import ACK, BankCard, Bench, Foreign, Ntag, Phone, data_of, frame_of, ndef_area, pattern
 
 from needletrail_device.drivers import ntag
-from needletrail_device.drivers.ntag import FOUND, MALFORMED, MORE, Message, Tags
+from needletrail_device.drivers.ntag import Tags
 from needletrail_device.drivers.pn532 import Pn532
 from needletrail_device.drivers.pn532_i2c import I2cLink
 from needletrail_device.drivers.pn532_spi import SpiLink
+from needletrail_device.drivers.tlv import FOUND, MALFORMED, MORE, Message
 from needletrail_protocol.ndef import MESSAGE_MAX_LENGTH
 
 PARTS = (Tags, Pn532, I2cLink, SpiLink)

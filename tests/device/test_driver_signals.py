@@ -4,9 +4,10 @@ from chip_fakes import Pin, Pixels, Pwm, allocated_bytes
 
 from needletrail_device.drivers.haptic import Haptic
 from needletrail_device.drivers.led import DARK, Led, PinLamp, PixelLamp
-from needletrail_device.drivers.signals import TABLE, Signals
+from needletrail_device.drivers.signals import NAMES, Signals, look
 from needletrail_device.drivers.steps import Steps
 
+TABLE = [(_name,) + look(_index) for _index, _name in enumerate(NAMES)]
 ROWS = {}
 for _row in TABLE:
     ROWS[_row[0]] = _row
@@ -47,7 +48,7 @@ def switched(steps, ticks_ms, is_endless=False):
     """What is on after each tick, and how often it was switched."""
     states = [None]
     player = Steps(states.append)
-    player.play(steps, 0, is_endless)
+    player.play(bytes([step_ms // 10 for step_ms in steps]), 0, is_endless)
     seen = []
     for now_ms in ticks_ms:
         player.tick(now_ms)
@@ -57,7 +58,7 @@ def switched(steps, ticks_ms, is_endless=False):
 
 def test_steps_begin_within_the_call():
     states = []
-    Steps(states.append).play((100, 50), 7)
+    Steps(states.append).play(b"\x0a\x05", 7)
     assert states == [True]
 
 
@@ -97,7 +98,7 @@ def test_the_motor_is_off_until_it_is_to_buzz():
     for output, level in ((Pin(1), 1), (Pwm(), 1234)):
         haptic = Haptic(output, 1234)
         assert (output.duty if level > 1 else output.level) == 0
-        haptic.play((100,), 0)
+        haptic.play(b"\x0a", 0)
         assert (output.duty if level > 1 else output.level) == level
         haptic.tick(100)
         assert (output.duty if level > 1 else output.level) == 0
@@ -105,7 +106,7 @@ def test_the_motor_is_off_until_it_is_to_buzz():
 
 def test_a_buzz_is_as_strong_as_it_can_be_if_nobody_says():
     output = Pwm()
-    Haptic(output).play((100,), 0)
+    Haptic(output).play(b"\x0a", 0)
     assert output.duty == 65535
 
 
@@ -115,7 +116,7 @@ def test_three_pins_make_a_colour():
         led = Led(PinLamp(*pins, is_low) if is_low else PinLamp(*pins))
         on, off = (0, 1) if is_low else (1, 0)
         assert [pin.level for pin in pins] == [off, off, off]
-        led.show((80, 0, 3), (), 0)
+        led.show(b"\x50\x00\x03", b"", 0)
         assert [pin.level for pin in pins] == [on, off, on]
         led.stop()
         assert [pin.level for pin in pins] == [off, off, off]
@@ -125,12 +126,12 @@ def test_a_light_blinks_in_its_colour():
     pixels = Pixels()
     led = Led(PixelLamp(pixels))
     assert pixels.seen == DARK
-    led.show((1, 2, 3), (100, 300), 1000)
+    led.show(b"\x01\x02\x03", b"\x0a\x1e", 1000)
     seen = []
     for now_ms in range(1000, 1800, 100):
         led.tick(now_ms)
         seen.append(pixels.seen)
-    assert seen == [(1, 2, 3), DARK, DARK, DARK] * 2
+    assert seen == [b"\x01\x02\x03", DARK, DARK, DARK] * 2
 
 
 # ---- signals ----
@@ -148,6 +149,29 @@ def test_a_breach_shines_and_buzzes_within_the_call():
         show.now_ms += 5
         show.show("breach")
         assert show.motor.duty == 40_000
+
+
+def test_the_table_is_what_the_readme_says():
+    """Seconds, colour, blink and buzz in milliseconds; README.md has them in words."""
+    red, yellow, violet = b"\x50\x00\x00", b"\x50\x32\x00", b"\x3c\x00\x50"
+    fast, even, seldom = [100, 100], [400, 400], [100, 1900]
+    table = [
+        ("breach", 3, red, fast, [300, 100, 300, 100, 300]),
+        ("alert", 5, red, even, [200, 150, 200]),
+        ("refused", 3, red, [], [800]),
+        ("fault", 0, yellow, fast, [100, 100, 100]),
+        ("journal_full", 0, violet, [], [800]),
+        ("journal_warning", 0, violet, even, [100]),
+        ("low_battery", 0, yellow, seldom, [100]),
+        ("offline", 0, b"\x00\x00\x50", seldom, []),
+        ("charging", 0, yellow, [], []),
+        ("armed", 0, b"\x00\x3c\x00", [], [100]),
+        ("ready", 0, b"\x1e\x1e\x1e", seldom, []),
+    ]
+    found = []
+    for name, hold_s, colour, blink, buzz in TABLE:
+        found.append((name, hold_s, colour, [10 * n for n in blink], [10 * n for n in buzz]))
+    assert found == table
 
 
 def test_each_signal_can_be_told_from_each_other():
@@ -254,11 +278,12 @@ def test_a_tick_allocates_nothing():
     led = Led(PinLamp(Pin(), Pin(), Pin()))
     signals = Signals(led, Haptic(Pin()))
     signals.show("fault", 0)
+    signals.show("armed", 0)
     now_ms = [0]
 
     def tick():
         now_ms[0] += 20
-        signals.show("breach", now_ms[0])
+        signals.show("armed", now_ms[0])  # as each second says
         signals.tick(now_ms[0])
 
     assert allocated_bytes(tick) == 0

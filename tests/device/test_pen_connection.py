@@ -274,7 +274,7 @@ def test_whatever_ends_a_stream_is_told_and_a_new_one_is_opened():
     assert bench.told == [
         "no way",
         "MemoryError",
-        "the broker closed the connection",
+        "closed by the broker",
         "nonsense",
         "broken",
     ]

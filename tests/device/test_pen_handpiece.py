@@ -14,6 +14,8 @@ from needletrail_device.drivers.signals import Signals
 from needletrail_device.drivers.skin import AdcSkin
 from needletrail_device.drivers.tachometer import CounterTachometer
 from needletrail_device.handpiece import BLIND_MS, OLD_MS, READINGS_A_TURN, Handpiece, Parts
+from needletrail_device.sampling import RING_READINGS
+from needletrail_protocol.measure import READING_HOLD_MS
 
 AIR, SKIN, DEEP = 400, 3000, 2000
 
@@ -298,11 +300,11 @@ def test_an_old_pen_restarts_when_no_session_runs():
 def test_the_clock_is_both_at_once():
     bench = Bench(at_ms=5000)
     assert bench.pen.utc_ms is None
-    assert bench.pen.clock() == (0, None)
+    assert bench.pen.vitals() == (0, None, None)
     bench.run(3)
     bench.pass_ms(7)
     bench.utc_ns = 1_800_000_000_123_456_789
-    t_ms, utc_ms = bench.pen.clock()
+    t_ms, utc_ms, _ = bench.pen.vitals()
     assert t_ms == bench.now_ms - 5000
     assert utc_ms == 1_800_000_000_123
 
@@ -317,3 +319,62 @@ def test_a_turn_without_news_allocates_nothing():
         bench.pen._ring.take()
 
     assert allocated_bytes(tick) == 0
+
+
+# ---- the sampling itself ----
+
+
+def sampling(bench):
+    """What the main task hears of the sampling, second by second, until it is well again."""
+    return {part: driver for part, driver in bench.pen.faults}["sampling"].fault
+
+
+def test_a_timer_that_is_held_up_is_a_fault_for_a_second():
+    bench = Bench()
+    bench.run(60)
+    assert sampling(bench) is None
+    bench.is_held_up = True
+    bench.pass_ms(READING_HOLD_MS + 40)
+    bench.is_held_up = False
+    seen = []
+    for _ in range(150):
+        bench.next()
+        seen.append(sampling(bench))
+    assert seen[-1] is None
+    assert 45 <= seen.count("late") <= 52
+    assert set(seen) == {None, "late"}
+
+
+def test_a_timer_that_is_held_up_by_a_flash_write_is_none():
+    bench = Bench()
+    for _ in range(20):
+        bench.run(5)
+        bench.is_held_up = True
+        bench.pass_ms(READING_HOLD_MS - 40)
+        bench.is_held_up = False
+        assert sampling(bench) is None
+
+
+def test_readings_without_room_are_a_fault():
+    bench = Bench()
+    bench.run(60)
+    bench.pass_ms(20 * RING_READINGS + 200)  # the main task is away
+    seen = []
+    for _ in range(RING_READINGS + 150):
+        bench.next()
+        seen.append(sampling(bench))
+    assert bench.pen._ring.lost > 0
+    assert seen[-1] is None
+    assert set(seen) == {None, "lost"}
+    lost = bench.pen._ring.lost
+    bench.run(100)
+    assert sampling(bench) is None and bench.pen._ring.lost == lost
+
+
+def test_the_vitals_say_how_full_the_battery_is():
+    bench = Bench(has_battery=True)
+    assert bench.pen.vitals()[2] is None, "nobody has measured it yet"
+    bench.run(60)
+    assert 0 <= bench.pen.vitals()[2] <= 100
+    assert bench.pen.vitals()[2] == bench.parts.battery.percent
+    assert Bench().pen.vitals()[2] is None, "there is none"

@@ -251,13 +251,9 @@ def test_a_permit_that_has_run_out_by_the_pens_clock():
 
 
 def test_an_alert_is_shown_and_recorded():
-    class Alert:
-        session = 7
-        code = "DEPTH_EXCEEDED"
-
     pen = Pen()
     pen.run(3)
-    pen.recorder.alert(Alert())
+    pen.recorder.alert(7, "DEPTH_EXCEEDED")
     assert pen.shown == ["DEPTH_EXCEEDED"]
     (record,) = pen.records()
     assert (record.kind, record.t_ms) == (messages.ALERT_SHOWN, 40)

@@ -77,6 +77,36 @@ def test_a_full_ring_loses_the_newest_and_counts_them():
     assert ring.lost == 3
 
 
+def test_the_ring_holds_times_and_strokes_of_any_size():
+    ring = Ring(4)
+    t_ms = strokes = 0
+    for number in range(300):
+        expected = []
+        for _ in range(number % 3 + 1):
+            t_ms += 1 + number * 217 % 0x10000 if expected else number * 3_000_017 % (1 << 21)
+            strokes += number * 211 % 0x10000 if expected else number * 1_000_003 % (1 << 20)
+            expected.append((t_ms, number * 13 % 4096, strokes, number * 7 % 4096))
+            ring.put(*expected[-1])
+        while ring.take():
+            assert (ring.t_ms, ring.counts, ring.strokes, ring.contact_adc) == expected.pop(0)
+        assert not expected
+    assert ring.lost == 0
+
+
+def test_what_the_ring_can_not_say_behind_a_reading_is_lost_and_not_another():
+    for step in ((0x10000, 0), (0, 0x10000), (5, -1)):
+        ring = Ring(8)
+        ring.put(100, 1, 100, 1)
+        ring.put(100 + step[0], 2, 100 + step[1], 2)
+        ring.put(120, 3, 110, 3)
+        assert ring.lost == 1
+        assert ring.take() and (ring.t_ms, ring.counts) == (100, 1)
+        assert ring.take() and (ring.t_ms, ring.counts, ring.strokes) == (120, 3, 110)
+        assert not ring.take()
+        ring.put(1 << 29, 4, 1 << 29, 4)  # the ring is empty: anything can be said
+        assert ring.take() and (ring.t_ms, ring.strokes) == (1 << 29, 1 << 29)
+
+
 def test_a_late_tick_bears_its_own_time():
     board = Board()
     for after_ms in (20, 20, 67, 13, 20):

@@ -67,10 +67,10 @@ class Bench:
             maybe_sent_seq,
             self.limits,
             self.tell,
-            self.alerts.append,
+            lambda *alert: self.alerts.append(alert),
             self.count_grant,
             0xFEDCBA98,
-            lambda: (self.now_ms, self.utc_ms),
+            lambda: (self.now_ms, self.utc_ms, 87),
         )
         self.heard = []  # (channel, decoded message), since last asked
 
@@ -171,7 +171,7 @@ def test_hello_comes_first_and_records_wait_for_its_answer():
     assert (hello.oldest_seq, hello.next_seq, hello.boot) == (1, 4, 1)
     assert hello.grant_utc_ms is None
     assert (hello.config, hello.connection) == (0xFEDCBA98, 1)
-    assert (hello.t_ms, hello.utc_ms) == (bench.now_ms, None)
+    assert (hello.t_ms, hello.utc_ms, hello.battery_percent) == (bench.now_ms, None, 87)
     for name in (topics.ACK, topics.GRANT, topics.ALERT):
         assert topics.build(CLINIC, PEN, name).encode() in bench.subscription
     assert bench.seqs() == []
@@ -511,7 +511,7 @@ def test_an_alert_is_shown_once():
     bench = ready(0)
     for session, code in ((1, "A"), (1, "A"), (1, "B"), (2, "A"), (1, "A")):
         bench.say(topics.ALERT, conversation.encode_alert((session, code, 5, 500, 700)))
-    assert [(alert.session, alert.code) for alert in bench.alerts] == [
+    assert bench.alerts == [
         (1, "A"),
         (1, "B"),
         (2, "A"),
@@ -558,10 +558,10 @@ def test_lanes_have_client_ids_of_their_own():
 
 def test_without_a_clock_the_hello_says_so():
     bench = Bench()
-    bench.uplink._clock = None
+    bench.uplink._vitals = None
     bench.connect()
     ((_, hello),) = bench.hear()
-    assert (hello.t_ms, hello.utc_ms) == (None, None)
+    assert (hello.t_ms, hello.utc_ms, hello.battery_percent) == (None, None, None)
 
 
 def test_one_call_makes_one_record():
@@ -671,7 +671,7 @@ def test_an_alert_arrives_between_two_records_of_a_backlog():
         bench.uplink.outbound(bench.now_ms)
         if seq == 5:
             bench.say(topics.ALERT, conversation.encode_alert((1, "NOW", 5, 500, 700)))
-            assert [alert.code for alert in bench.alerts] == ["NOW"]
+            assert bench.alerts == [(1, "NOW")]
 
 
 def test_a_breach_goes_ahead_of_the_backlog_and_follows_in_its_turn():
@@ -715,3 +715,70 @@ def test_a_breach_that_is_next_needs_no_copy_and_a_new_connection_makes_one_agai
         channels = [channel for channel, _ in bench.hear()]
         assert channels == [topics.URGENT] + W * [topics.RECORD]
         bench.uplink.end()
+
+
+# ---- a pen at rest ----
+
+
+def test_a_pen_at_rest_says_hello_every_five_minutes():
+    bench = ready(2)
+    assert bench.seqs() == [1, 2]
+    bench.ack(2)
+    for _ in range(3):
+        bench.now_ms += uplink.HELLO_AGAIN_MS - 1
+        assert bench.seqs() == []
+        bench.now_ms += 1
+        ((channel, hello),) = bench.hear()
+        assert channel == topics.HELLO
+        assert (hello.oldest_seq, hello.next_seq) == (1, 3)
+        assert (hello.boot, hello.connection, hello.t_ms) == (1, 1, bench.now_ms)
+        bench.now_ms += 40
+        bench.answer(2)
+        bench.now_ms -= 40
+    assert bench.uplink.is_online()
+
+
+def test_a_repeated_hello_does_not_hold_up_records_nor_repeat_any():
+    bench = ready(1)
+    assert bench.seqs() == [1]
+    bench.ack(1)
+    bench.now_ms += uplink.HELLO_AGAIN_MS
+    assert bench.seqs() == ["hello"]
+    bench.write(2)  # a session begins before the answer is there
+    assert bench.seqs() == [2, 3]
+    bench.answer(1)  # that of the hello: nothing was lost
+    assert bench.seqs() == []
+    bench.ack(3)
+    assert bench.seqs() == []
+    assert bench.uplink.is_all_committed()
+
+
+def test_in_a_session_a_hello_comes_between_two_records():
+    bench = ready(0)
+    hellos = []
+    for seq in range(1, 320):  # a record a second, each acknowledged before the next
+        bench.write(1)
+        bench.now_ms += 1000
+        found = bench.seqs()
+        assert found in ([seq], ["hello", seq])
+        if found != [seq]:
+            hellos.append(seq)
+        bench.ack(seq)
+        assert bench.seqs() == []
+    assert hellos == [uplink.HELLO_AGAIN_MS // 1000]
+
+
+def test_a_gateway_that_no_longer_answers_a_pen_at_rest_is_offline():
+    bench = ready(0)
+    bench.now_ms += uplink.HELLO_AGAIN_MS
+    assert bench.seqs() == ["hello"]
+    count = 0
+    for _ in range(20):
+        bench.now_ms += 1000
+        count += bench.seqs().count("hello")
+    assert 3 <= count <= 6
+    assert not bench.uplink.is_online()
+    bench.answer(0)
+    assert bench.uplink.is_online()
+    bench.now_ms += uplink.HELLO_AGAIN_MS - 10_000
+    assert bench.seqs() == []

@@ -246,6 +246,47 @@ FAULTS = {
 }
 
 
+# A timer that is held up, and a main task that is; the latter a board with hard interrupts can tell.
+HELD_UP = {
+    "esp32_s3": ("timer", "late"),
+    "pico_w": ("main", "lost"),
+}
+
+
+def test_readings_that_come_late_or_are_lost_are_an_event_and_a_light(
+    bench: Path, tmp_path: Path, micropython: Path
+) -> None:
+    name = "10-cartridge-expired"  # but here it does not
+    registry = read_registry(clinic(tmp_path, bench, len(HELD_UP)))
+    with House(tmp_path, registry, tmp_path / "ledger.sqlite") as house:
+        pens = []
+        for number, (board, (what, _)) in enumerate(HELD_UP.items(), 1):
+            folder = tmp_path / board
+            folder.mkdir()
+            tape = own_tape(folder, bench / f"{name}.csv", number)
+            plan = [[FAULT_FROM_MS, what, True]]
+            pens.append(
+                BoardPen(
+                    *(board, house, f"pen-{number:02}", folder, micropython),
+                    tape=str(tape),
+                    faults=plan,
+                )
+            )
+        run(pens)
+        for pen in pens:
+            fault = HELD_UP[pen.board][1]
+            told = [one for one in faults(records(house, pen.pen.pen.id)) if one[1] == "sampling"]
+            wanted = [("sampling", fault, False), ("sampling", fault, True)]
+            assert [one[1:] for one in told] == wanted, (pen.board, told)
+            begun, over = (one[0] for one in told)
+            yellow = spans(pen.report()["shown"], "pixel", YELLOW)
+            assert yellow and begun - 200 < yellow[0], pen.board
+            assert yellow[-1] < over + 5000, pen.board  # the main task has a backlog to take first
+            answer = answer_for(house.ledger, name, pen.pen.pen.id, 0)
+            assert "SENSOR_FAULT" in answer["reasons"], pen.board
+            assert answer["verdict"] != "compliant", pen.board
+
+
 def test_a_part_that_fails_is_an_event_and_a_light(
     bench: Path, tmp_path: Path, micropython: Path
 ) -> None:

@@ -6,7 +6,7 @@ On 32-bit words in MicroPython for WebAssembly (wasm/pen.mjs): the firmware of t
 drivers, an outage of five minutes, broker and gateway real. And on the Unix port, whose words have 64
 bits: the virtual board, with the broker dead for a while.
 
-Bounds are what was reached, and a little. The aim is 64 KB on 32 bits. On 64 bits it is 96 KB, and met.
+The aim is 64 KB on 32 bits, and 96 KB on 64 bits; the bounds are these.
 """
 
 import json
@@ -30,9 +30,12 @@ MINUTES = 45
 PERIOD_MS = 20
 READINGS = MINUTES * 60_000 // PERIOD_MS
 # of live data after a collection, 32-bit words, without the board's stand-ins; and the Unix port's heap
-WASM_PEAK_MAX_BYTES = 77_000
+WASM_PEAK_MAX_BYTES = 64 * 1024
 UNIX_HEAP = "96k"
-ONCE = {"assembly", "config", "update", "bundle", "recovery", "boards.esp32_s3"}  # and then forgotten
+ONCE = {  # and then forgotten
+    *("assembly", "config", "update", "bundle", "recovery", "boards.esp32_s3"),
+    *("permits", "tlv", "ending"),
+}
 GROWTH_MAX_BYTES = 2048  # over what a session begins with: a window under way, a reconnection
 LEAK_MAX_BYTES = 256  # from a session's first minute to its last
 LARGEST_FREE_MIN_BYTES = 5000  # the largest thing that comes: a grant's packet (mqtt.PACKET_MAX)

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from workshop_desk import Answer, CabledPen, Needletrail, keyboard
 from needletrail_gateway.shell.documents import read_registry
 from needletrail_gateway.workshop import flash, pen_file
 from needletrail_gateway.workshop import port as serial
+from needletrail_gateway.workshop.build import read_build
 from needletrail_gateway.workshop.errors import WorkshopError
 
 CLINIC = Path(__file__).resolve().parents[2] / "tapes" / "clinic" / "registry.toml"
@@ -122,6 +124,21 @@ def test_everything_arrives_and_nothing_else(
     assert set(said["files"]) == set(contents(pen.flash))
     assert said["micropython"][:2] == [1, 25]
     assert "not calibrated yet" in answer.err
+
+
+@pytest.mark.parametrize(("days", "is_old"), [(365, False), (366, True)])
+def test_a_table_of_more_than_a_year_ago_is_warned_of(days: int, *, is_old: bool, built: Path) -> None:
+    now = datetime(2026, 11, 23, 10, tzinfo=UTC)
+    pen = {"clinic": "c", "pen": "p", "calibrated_utc": (now - timedelta(days, 60)).isoformat()}
+    warnings = flash.check(
+        flash.Found(mpy=6, platform="linux"),
+        flash.Load(read_build(built), {}, {}, pen | {"epoch": 1, "key": "00" * 32, "previous": []}),
+        now,
+        is_erasing=False,
+    )
+    assert [one for one in warnings if "calibrate" in one] == (
+        [f"this pen was calibrated {days} days ago: needletrail pen calibrate."] if is_old else []
+    )
 
 
 def test_the_firmware_on_the_pen_is_replaced_and_its_records_stay(
@@ -377,6 +394,7 @@ def test_the_table_goes_to_the_pen_to_its_json_and_to_the_registry(
     assert entry is not None
     assert entry.calibration == [(counts, um / 1000) for um, counts in MARKS.items()]
     assert f"# {found['calibrated_utc'][:10]}, residual 0.00 mm" in Path("clinic.toml").read_text()
+    assert str(entry.calibrated) == found["calibrated_utc"][:10]
 
 
 def test_both_sides_show_the_rings_play(

@@ -29,8 +29,8 @@ class Bench:
         self._folder = folder
         self._interpreters = ([sys.executable], [str(micropython), "-X", "heapsize=1m"])
 
-    def shrink(self, sources: dict[str, str], *own: str) -> dict[str, str]:
-        return {one.path: one.source for one in shrink(sources, ("main",), own)}
+    def shrink(self, sources: dict[str, str], *own: str, **given: bool) -> dict[str, str]:
+        return {one.path: one.source for one in shrink(sources, ("main",), own, given)}
 
     def same(self, sources: dict[str, str], *own: str) -> dict[str, str]:
         """The shrunk program, after four runs that must agree."""
@@ -196,6 +196,140 @@ class Kept:
     assert "range(4)" in small["firmware.py"]  # a function that outlives it
     assert "range(5)" in small["setup.py"]  # one that it only calls
     assert "class " in small["firmware.py"]  # what it imports within a function
+
+
+# ---- constructors ----
+
+SET_UP = """
+import sys
+from pen import kinds
+def forget(*names):
+    for name in names:
+        sys.modules.pop(name)
+def main():
+    from pen import setup
+    made = setup.make()
+    forget("pen.setup")
+    return [one.told() for one in made] + [LATER]
+"""
+
+
+def constructors(kinds: str, make: str, main: str = "") -> dict[str, str]:
+    """`pen.setup` makes objects of `pen.kinds`, and is forgotten; `main` is what stays."""
+    setup = f"from pen.kinds import *\ndef make():\n    return {make}\n"
+    names = "A, B" if "class B" in kinds else "A"
+    return package(
+        firmware=SET_UP.replace("LATER", main or "isinstance(made[0], kinds.A)"),
+        setup=setup.replace("*", names),
+        kinds=kinds,
+    )
+
+
+ONE = """
+class A:
+    def __init__(self, n, step=3):
+        self.n = n
+        self.step = step
+        self.seen = []
+    def told(self):
+        self.seen.append(self.n + self.step)
+        return self.seen
+"""
+DERIVED = """
+class Base:
+    def __init__(self, call):
+        self.call = call
+        self.kind = "base"
+    def told(self):
+        return [self.kind, self.call(2), self.n]
+class A(Base):
+    def __init__(self, n):
+        super().__init__(self.twice)
+        self.n = n
+    def twice(self, n):
+        return n * 2
+class B(Base):
+    def __init__(self):
+        self.n = 9
+        super().__init__(abs)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kinds", "make"),
+    [(ONE, "[A(1), A(2, step=5), A(n=7, step=1)]"), (DERIVED, "[A(4), B()]")],
+    ids=["alone", "derived"],
+)
+def test_a_constructor_goes_where_alone_it_is_called(kinds: str, make: str, bench: Bench) -> None:
+    small = bench.same(constructors(kinds, make))
+    assert "__init__" not in small["firmware.py"] + small["setup.py"]
+    assert small["firmware.py"].count("class ") == kinds.count("class ")
+    assert small["setup.py"].count("return") == 1 + kinds.count("def __init__")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "make", "main"),
+    [
+        (ONE, "[A(1)]", "kinds.A(2).told()"),
+        (DERIVED, "[A(4), B()]", "kinds.B().told()"),
+        (ONE, "[A(1)]", "[kind(3).told() for kind in (kinds.A,)]"),
+        (
+            ONE.replace("self.seen = []", "self.seen = [] if n else list()\n        return"),
+            "[A(1)]",
+            "",
+        ),
+        (ONE.replace("self.seen = []", "self.call = lambda: n\n        self.seen = []"), "[A(1)]", ""),
+    ],
+    ids=["made later, too", "a relative made later", "handed about", "returns", "makes a function"],
+)
+def test_a_constructor_that_can_not_go_stays(kinds: str, make: str, main: str, bench: Bench) -> None:
+    small = bench.same(constructors(kinds, make, main))
+    found = kinds.count("def __init__")
+    assert small["firmware.py"].count("def __init__") == found
+    assert "__init__" not in small["setup.py"]
+
+
+def test_a_class_that_is_asked_for_by_isinstance_still_loses_its_constructor(bench: Bench) -> None:
+    small = bench.same(constructors(ONE, "[A(1)]", "isinstance(made[0], kinds.A)"))
+    assert "__init__" not in small["firmware.py"]
+
+
+def test_what_moves_into_a_file_is_not_taken_for_one_of_its_own(bench: Bench) -> None:
+    """Two functions of one name: the file's own, asked for as an attribute, and one that came."""
+    sources = package(
+        firmware=SET_UP.replace("made = setup.make()", "made = [setup.make(2)]")
+        .replace("one.told()", "one")
+        .replace("LATER", "0"),
+        setup="from pen import kinds\ndef make(n):\n    return [kinds.make(), kinds.make() + n]\n",
+        kinds="def make():\n    total = 0\n    for one in range(4):\n        total += one\n"
+        "    return total\n",
+    )
+    assert set(bench.same(sources)) == {"firmware.py", "setup.py"}
+
+
+# ---- what the build knows ----
+
+
+def test_a_condition_that_the_build_knows_is_decided(bench: Bench) -> None:
+    sources = package(
+        firmware="IS_PEN = [1]\ndef main():\n    if len(IS_PEN) > 3:\n        return 'rarely'\n"
+        "    return 'always' if len(IS_PEN) > 3 else 'else'\n"
+    )
+    small = bench.shrink(sources, **{"len(IS_PEN) > 3": False})["firmware.py"]
+    assert "rarely" not in small and "always" not in small and "else" in small
+    assert "rarely" in bench.shrink(sources)["firmware.py"]
+
+
+@pytest.mark.parametrize("board", ["esp32_s3", building.VIRTUAL])
+def test_what_the_build_knows_is_asked(board: str) -> None:
+    given = building.IN_A_SLOT if board == building.VIRTUAL else building.ON_A_PEN
+    asked = {
+        ast.unparse(node.test)
+        for text in building.sources(board, building.device_folder()).values()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.If, ast.IfExp))
+    }
+    assert set(given) <= asked
 
 
 def test_a_board_s_file_keeps_only_what_is_of_boards(bench: Bench) -> None:
@@ -554,6 +688,22 @@ def bindings(tree: ast.AST) -> set[str]:
 # ---- what is called once ----
 
 INLINED = {
+    "a method of another object": """
+class A:
+    def __init__(self):
+        self.n = [1]
+    def double(self, k):
+        self.n = self.n * k
+        self.n.append(k)
+class B:
+    def __init__(self):
+        self.a = A()
+    def run(self):
+        self.a.double(3)
+        return self.a.n
+def main():
+    return B().run()
+""",
     "a tail": """
 class A:
     def __init__(self):
@@ -631,6 +781,17 @@ def test_what_is_called_once_goes_where_it_is_called(what: str, bench: Bench) ->
 
 
 LEFT = {
+    "a name that other objects have": """
+class A:
+    def append(self, n):
+        return n + 1
+    def other(self):
+        return 5
+def main():
+    found = []
+    found.append(3)
+    return [found, A().other(), A().other()]
+""",
     "an early return": """
 def note(out, n):
     if n == 1:
@@ -758,11 +919,12 @@ def test_what_it_can_not_see_through_is_refused(text: str, why: str, bench: Benc
 # ---- the firmware itself ----
 
 
-@pytest.mark.parametrize("board", building.boards(building.device_folder()))
-def test_each_boards_firmware_is_shrunk_the_same_way_twice(board: str) -> None:
+@pytest.mark.parametrize("board", ["esp32_s3", building.VIRTUAL])
+def test_a_boards_firmware_is_shrunk_the_same_way_twice(board: str) -> None:
     sources = building.sources(board, building.device_folder())
     own = (f"boards.{board}",)
-    first, again = (shrink(sources, building.ROOTS, own) for _ in range(2))
+    given = building.IN_A_SLOT if board == building.VIRTUAL else building.ON_A_PEN
+    first, again = (shrink(sources, building.ROOTS, own, given) for _ in range(2))
     assert first == again
     assert {"firmware.py", f"boards/{board}.py"} <= {one.path for one in first}
     modules = {module for one in first for module, _ in one.parts}

@@ -119,7 +119,19 @@ def test_what_would_be_refused_is_not_written():
     raises(ValueError, conversation.encode_alert, ALERT[:4])
 
 
-def test_nulls_are_written_out_and_only_jitter_may_be_left_out():
+def test_a_hello_says_how_full_the_battery_is_if_the_pen_knows():
+    assert conversation.decode_hello(conversation.encode_hello(HELLO)).battery_percent is None
+    for percent in (None, 0, 87, 100):
+        hello = conversation.decode_hello(conversation.encode_hello(extended(HELLO, percent)))
+        assert hello.battery_percent == percent
+        assert [getattr(hello, name) for name in ("oldest_seq", "utc_ms")] == [HELLO[0], HELLO[8]]
+    for percent in (-1, 101, True, "87", [87]):
+        raises(ValueError, conversation.encode_hello, extended(HELLO, percent))
+        refused(conversation.decode_hello, extended(HELLO, percent))
+    raises(ValueError, conversation.encode_hello, extended(HELLO, 87, 1))
+
+
+def test_nulls_are_written_out_and_only_jitter_and_battery_may_be_left_out():
     refused(conversation.decode_hello, list(HELLO[:4]))
     refused(conversation.decode_hello, list(HELLO[:8]))
     refused(conversation.decode_will, [1])

@@ -113,7 +113,9 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make torture",
         description="Cut the pen's power anywhere and flip its bits; the journal must come through.",
-        epilog='example: make torture ARGS="--cuts 20000 --pairs 5000 --jobs 1"',
+        epilog='example: make torture ARGS="--cuts 20000 --pairs 5000 --jobs 1". Two others, each with '
+        "a --help of its own: --real-time plays the tapes at their own speed with an outage; --ledger "
+        "alters every entry of a ledger.",
     )
     parser.add_argument("--seed", type=int, default=1, help="what chance follows from (1)")
     parser.add_argument("--cuts", type=int, default=CUTS, help=f"single cuts, at least ({CUTS})")

@@ -11,3 +11,5 @@ STUCK = "stuck"  # always the same, longer than can be true
 RANGE = "range"  # beyond what can be true
 DISAGREES = "disagrees"  # two sensors contradict each other
 LOW = "low"  # the battery
+LOST = "lost"  # readings that nobody could take in time
+LATE = "late"  # a timer that was held up

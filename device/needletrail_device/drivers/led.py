@@ -1,6 +1,6 @@
 """The light: three pins, or one NeoPixel; a colour that is steady or blinks by `steps`.
 
-A colour is (red, green, blue), 0 to 255 each; pins only know off and on.
+A colour is three bytes, red, green and blue; pins only know off and on.
 """
 
 from needletrail_device.drivers.steps import Steps
@@ -9,7 +9,7 @@ TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
 if TYPE_CHECKING:
     from typing import Any
 
-DARK = (0, 0, 0)
+DARK = b"\x00\x00\x00"
 
 
 class PinLamp:
@@ -19,7 +19,7 @@ class PinLamp:
         self._pins = (red, green, blue)
         self._on = 0 if is_low else 1
 
-    def set(self, colour: "tuple[int, int, int]") -> None:
+    def set(self, colour: bytes) -> None:
         """Light it."""
         for index in range(3):
             self._pins[index].value(self._on if colour[index] else 1 - self._on)
@@ -31,7 +31,7 @@ class PixelLamp:
     def __init__(self, pixels: "Any") -> None:
         self._pixels = pixels
 
-    def set(self, colour: "tuple[int, int, int]") -> None:
+    def set(self, colour: bytes) -> None:
         """Light it."""
         self._pixels[0] = colour
         self._pixels.write()
@@ -46,12 +46,12 @@ class Led(Steps):
         self._colour = DARK
         self.stop()
 
-    def show(self, colour: "tuple[int, int, int]", steps: "tuple[int, ...]", now_ms: int) -> None:
+    def show(self, colour: bytes, steps: bytes, now_ms: int) -> None:
         """This colour from now on, blinking by `steps` without end, or steady if there are none."""
         self._colour = colour
         self.play(steps, now_ms, True)
 
-    def force(self, colour: "tuple[int, int, int]") -> None:
+    def force(self, colour: bytes) -> None:
         """This colour until the next change."""
         self._lamp.set(colour)
 

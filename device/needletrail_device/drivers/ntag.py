@@ -22,6 +22,8 @@ While `fault` is set nothing is known, so nothing is told: a cartridge is not go
 """
 
 from needletrail_device.drivers.pn532 import DONE, FAILED
+from needletrail_device.drivers.tlv import MALFORMED, MORE
+from needletrail_device.loading import forget
 from needletrail_protocol.ndef import MESSAGE_MAX_LENGTH, badge_id
 
 TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
@@ -49,90 +51,6 @@ _UID, _KIND, _MISSES, _TRIES = 0, 1, 2, 3
 _UNREAD, _CARTRIDGE, _BADGE, _SPARE = 0, 1, 2, 3
 _UID_BYTES = 7  # NTAG 8.5.1
 _NOT_OURS = 0x60  # of SEL_RES: ISO 14443-4 or NFC-DEP
-
-# ---- an NDEF message in a tag's memory ----
-
-MORE, FOUND, MALFORMED = 0, 1, 2
-
-_TYPE, _LENGTH, _VALUE = 0, 1, 2
-_NULL, _NDEF, _TERMINATOR = 0, 3, 0xFE  # 1 and 2 are lock and memory control
-_HEAD_BYTES = 16  # pages 0 to 3, before the data area
-
-
-class Message:
-    """The first NDEF message of a data area of `size` bytes, from its TLV blocks (T2T 2.3).
-
-    Malformed: none before the terminator or the end, one that goes beyond the end, one longer than any
-    NTAG holds. The area ends where a control block puts lock bytes or reserved bytes: in an NTAG they
-    lie behind it (NTAG 8.5), and what goes on beyond them is not pieced together.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.value = bytearray(0)
-        self._size = self._left = size
-        self._part = _TYPE
-        self._type = self._length = self._at = self._wide = 0
-
-    def feed(self, data: "bytes | bytearray", at: int) -> int:
-        """Take the next 16 bytes, from data[at] on: MORE, FOUND or MALFORMED."""
-        for index in range(at, at + 16):
-            if not self._left:
-                return MALFORMED
-            self._left -= 1
-            byte = data[index]
-            part = self._part
-            if part == _TYPE:
-                if byte == _TERMINATOR:
-                    return MALFORMED
-                self._type = byte
-                self._length = self._at = self._wide = 0
-                if byte != _NULL:
-                    self._part = _LENGTH
-                continue
-            if part == _VALUE:
-                if self._type <= _NDEF:
-                    self.value[self._at] = byte
-                self._at += 1
-            elif not self._wide and byte == 0xFF:
-                self._wide = 2  # two bytes of length follow
-                continue
-            else:
-                self._length = self._length << 8 | byte
-                self._wide -= 1
-                if self._wide > 0:
-                    continue
-                self._part = _VALUE
-                if not self._fits():
-                    return MALFORMED
-            if self._at == self._length:
-                if self._type == _NDEF:
-                    return FOUND
-                if self._type < _NDEF:
-                    self._end_before(self.value[0], self.value[2])
-                self._part = _TYPE
-        return MORE if self._left else MALFORMED
-
-    def _fits(self) -> bool:
-        """Whether a value of this length can be; it is kept if it will be looked at."""
-        length = self._length
-        if length > self._left or length > MESSAGE_MAX_LENGTH:
-            return False
-        if self._type < _NDEF and length != 3:
-            return False
-        if self._type <= _NDEF:
-            self.value = bytearray(length)
-        return True
-
-    def _end_before(self, place: int, pages: int) -> None:
-        """A control block's bytes begin there (T2T 2.3.2, 2.3.3)."""
-        address = (place >> 4 << (pages & 15)) + (place & 15)
-        beyond = _HEAD_BYTES + self._size - address
-        if beyond > 0:
-            self._left = max(self._left - beyond, 0)
-            self._size -= beyond
-
-
-# ---- tags that come and go ----
 
 
 class Tags:
@@ -320,7 +238,11 @@ class Tags:
         # The capability container (NTAG 8.5.6): NDEF, version 1, size in units of 8 bytes, readable.
         if data[at + 12] != 0xE1 or data[at + 13] >> 4 != 1 or data[at + 15] >> 4:
             return self._settle(b"")
+        from needletrail_device.drivers.tlv import Message  # noqa: PLC0415  it lives as long as a reading
+
         self._message = Message(min(data[at + 14] * 8, MESSAGE_MAX_LENGTH))
+        if "/slots/" in __file__:  # in the sources it stays: compiling it each time takes long
+            forget("needletrail_device.drivers.tlv")
         read[3] = 4
         return _BODY
 

@@ -10,27 +10,36 @@ TYPE_CHECKING = False  # MicroPython has no typing module; mypy knows this name
 if TYPE_CHECKING:
     from typing import Any
 
-_RED, _YELLOW, _GREEN = (80, 0, 0), (80, 50, 0), (0, 60, 0)
-_BLUE, _VIOLET, _WHITE = (0, 0, 80), (60, 0, 80), (30, 30, 30)
-_FAST, _EVEN, _SELDOM, _STEADY = (100, 100), (400, 400), (100, 1900), ()
-
 ALERT = "alert"
-# name, how long in ms (0: until cleared), colour, light on and off in ms, buzz on and off in ms
-TABLE = (
-    ("breach", 3000, _RED, _FAST, (300, 100, 300, 100, 300)),
-    (ALERT, 5000, _RED, _EVEN, (200, 150, 200)),
-    ("refused", 3000, _RED, _STEADY, (800,)),
-    ("fault", 0, _YELLOW, _FAST, (100, 100, 100)),
-    ("journal_full", 0, _VIOLET, _STEADY, (800,)),
-    ("journal_warning", 0, _VIOLET, _EVEN, (100,)),
-    ("low_battery", 0, _YELLOW, _SELDOM, (100,)),
-    ("offline", 0, _BLUE, _SELDOM, ()),
-    ("charging", 0, _YELLOW, _STEADY, ()),
-    ("armed", 0, _GREEN, _STEADY, (100,)),
-    ("ready", 0, _WHITE, _SELDOM, ()),
+# fmt: off
+NAMES = (
+    "breach", ALERT, "refused", "fault", "journal_full", "journal_warning", "low_battery", "offline",
+    "charging", "armed", "ready",
 )
+# fmt: on
+# Four digits for each: how long in s (0: until cleared), colour, blink, buzz. All of it is packed, for
+# a pen holds it in its heap all the time. Light and buzz are steps, on and off, of 10 ms (steps).
+_LOOKS = b"30015012303501030435041401240320013002340520"
+_COLOURS = (  # red, yellow, green, blue, violet, white
+    b"\x50\x00\x00\x50\x32\x00\x00\x3c\x00\x00\x00\x50\x3c\x00\x50\x1e\x1e\x1e"
+)
+_BLINKS = b"\x0a\x0a\x28\x28\x0a\xbe"  # fast, even, a flash every 2 s; none: steady
+_BUZZES = (  # none, then: three long, two, three short, one short, one long
+    b"\x1e\x0a\x1e\x0a\x1e\x14\x0f\x14\x00\x00\x0a\x0a\x0a\x00\x00\x0a\x00\x00\x00\x00\x50"
+)
+_RED = b"\x50\x00\x00"
 _ALERT_ROW = 1
-_NONE = len(TABLE)
+_NONE = 11
+
+
+def look(row: int) -> "tuple[int, bytes, bytes, bytes]":
+    """How a signal looks: for how many seconds, colour, blink, buzz."""
+    hold, colour, blink, buzz = _LOOKS[row * 4 : row * 4 + 4]
+    colour = (colour & 15) * 3
+    blink = (blink & 15) * 2
+    buzz = (buzz & 15) * 5
+    buzzes = _BUZZES[buzz - 5 : buzz].rstrip(b"\x00") if buzz else b""
+    return hold & 15, _COLOURS[colour : colour + 3], _BLINKS[blink : blink + 2], buzzes
 
 
 class Signals:
@@ -47,13 +56,14 @@ class Signals:
     def show(self, name: str, now_ms: int) -> None:
         """Begin this signal, or begin it anew; one that stays until cleared buzzes only once."""
         row = _row(name)
-        hold_ms, buzz = TABLE[row][1], TABLE[row][4]
-        is_new = hold_ms or not self._is_on[row]
+        is_new = _LOOKS[row * 4] > 0x30 or not self._is_on[row]
         self._is_on[row] = True
         self._from_ms[row] = now_ms
-        if buzz and is_new and (row < self._buzzing or not self._haptic.is_playing):
-            self._buzzing = row
-            self._haptic.play(buzz, now_ms)
+        if is_new and (row < self._buzzing or not self._haptic.is_playing):
+            buzz = look(row)[3]
+            if buzz:
+                self._buzzing = row
+                self._haptic.play(buzz, now_ms)
         self._light(now_ms)
 
     def alarm(self) -> None:
@@ -70,9 +80,10 @@ class Signals:
         self._light(now_ms)
 
     def tick(self, now_ms: int) -> None:
-        """Go on with light and buzz; every 20 ms or so. Allocates nothing with PinLamp."""
+        """Go on with light and buzz; every 20 ms or so. Allocates nothing with PinLamp, as long as
+        no other signal is to be seen."""
         for row in range(_NONE):
-            hold_ms = TABLE[row][1]
+            hold_ms = (_LOOKS[row * 4] & 15) * 1000
             if hold_ms and self._is_on[row] and now_ms - self._from_ms[row] >= hold_ms:
                 self._is_on[row] = False
         self._light(now_ms)
@@ -87,13 +98,11 @@ class Signals:
             return
         self._lit = lit
         if lit < _NONE:
-            self._led.show(TABLE[lit][2], TABLE[lit][3], now_ms)
+            _, colour, blink, _ = look(lit)
+            self._led.show(colour, blink, now_ms)
         else:
             self._led.stop()
 
 
 def _row(name: str) -> int:
-    for row in range(_NONE):
-        if TABLE[row][0] == name:
-            return row
-    return _ALERT_ROW
+    return NAMES.index(name) if name in NAMES else _ALERT_ROW

@@ -1,4 +1,4 @@
-"""On and off by a row of durations: what makes the haptic motor buzz and the light blink.
+"""On and off by a row of durations of 10 ms each: what makes the haptic motor buzz and the light blink.
 
 `play` switches on at once, within the call; `tick` goes on from there by the clock it is given, so a
 late tick shortens what follows and nothing drifts. Never waits, allocates nothing.
@@ -14,14 +14,14 @@ class Steps:
 
     def __init__(self, switch: "Callable[[bool], None]") -> None:
         self._switch = switch
-        self._steps: "tuple[int, ...]" = ()
+        self._steps = b""
         self._is_endless = False
         self._at = 0
         self._from_ms = 0
         self.is_playing = False
 
-    def play(self, steps: "tuple[int, ...]", now_ms: int, is_endless: bool = False) -> None:
-        """Begin with `steps`: milliseconds on, off, on, ... No steps: on until something else."""
+    def play(self, steps: bytes, now_ms: int, is_endless: bool = False) -> None:
+        """Begin with `steps`: on, off, on, ... in 10 ms. No steps: on until something else."""
         self._steps = steps
         self._is_endless = is_endless
         self._at = 0
@@ -38,8 +38,8 @@ class Steps:
         """Switch if it is time to."""
         steps = self._steps
         at = self._at
-        while self.is_playing and steps and now_ms - self._from_ms >= steps[at]:
-            self._from_ms += steps[at]
+        while self.is_playing and steps and now_ms - self._from_ms >= steps[at] * 10:
+            self._from_ms += steps[at] * 10
             at += 1
             if at == len(steps):
                 at = 0

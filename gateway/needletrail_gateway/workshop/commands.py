@@ -298,7 +298,7 @@ def flash_pen(
         print(json.dumps({"dry_run": True, "commands": lines}) if as_json else "\n".join(lines))
         return
     found = flash.look(pen)
-    warnings = flash.check(found, load, is_erasing=erase)
+    warnings = flash.check(found, load, datetime.now(UTC), is_erasing=erase)
     for warning in warnings:
         print(f"Mind: {warning}", file=sys.stderr)
     if erase and found.epochs:
@@ -379,7 +379,8 @@ def calibrate(
         _tell_drift(table, measured, tolerance_um, as_json=as_json)
         return
     fit = calibrating.fit(measured, tolerance_um)
-    now = datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+    today = datetime.now(UTC).replace(microsecond=0)
+    now = today.isoformat().replace("+00:00", "Z")
     found = {
         "calibration": [list(point) for point in fit.points],
         "calibrated_utc": now,
@@ -389,9 +390,8 @@ def calibrate(
     }
     if not dry_run:
         if file is not None:
-            file.set_calibration(
-                pen["pen"], fit.points, f"{now[:10]}, residual {mm(fit.largest_residual_um)}"
-            )
+            remark = f"{now[:10]}, residual {mm(fit.largest_residual_um)}"
+            file.set_calibration(pen["pen"], fit.points, today.date(), remark)
             file.save()
         pen_file.write_pen(pen_json, pen | found)
         if readings is None:

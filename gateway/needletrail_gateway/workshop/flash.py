@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ MICROPYTHON_LEAST = (1, 25)
 PLATFORMS = {"esp32": "esp32", "pico": "rp2", "virtual": "linux"}  # by the beginning of a board's name
 _SLOWEST_BYTES_S = 500  # a serial line with all that mpremote says around the bytes
 _FLASH_BLOCK_BYTES = 4096
+CALIBRATION_DAYS = 365  # after which a dial is to be measured again
 
 LOOK = """
 import json, os, sys
@@ -135,7 +137,7 @@ def look(port: Port) -> Found:
         raise ToolError(f"the pen at {port.name} answers, but not as expected: {said[-1:]}.") from error
 
 
-def check(found: Found, load: Load, *, is_erasing: bool) -> list[str]:
+def check(found: Found, load: Load, now: datetime, *, is_erasing: bool) -> list[str]:
     """Warnings about putting this onto that pen; WorkshopError if it must not be done."""
     built = load.built
     if tuple(found.version[:2]) < MICROPYTHON_LEAST:
@@ -161,7 +163,7 @@ def check(found: Found, load: Load, *, is_erasing: bool) -> list[str]:
             f"the firmware takes {blocks * _FLASH_BLOCK_BYTES} bytes of flash; {room} are free. "
             "Let the pen deliver its records first."
         )
-    return _check_identity(found, load, is_erasing=is_erasing)
+    return _check_identity(found, load, now, is_erasing=is_erasing)
 
 
 def fits(board: str, platform: str, machine: str) -> bool:
@@ -227,7 +229,7 @@ def restart(port: Port) -> None:
     port.run(["reset"], timeout_s=30)
 
 
-def _check_identity(found: Found, load: Load, *, is_erasing: bool) -> list[str]:
+def _check_identity(found: Found, load: Load, now: datetime, *, is_erasing: bool) -> list[str]:
     warnings = []
     pen, there = load.pen, found.pen
     has_records = bool(found.epochs) and not is_erasing
@@ -257,4 +259,6 @@ def _check_identity(found: Found, load: Load, *, is_erasing: bool) -> list[str]:
         )
     if pen.get("calibrated_utc") is None:
         warnings.append("this pen is not calibrated yet: needletrail pen calibrate.")
+    elif (days := (now - datetime.fromisoformat(pen["calibrated_utc"])).days) > CALIBRATION_DAYS:
+        warnings.append(f"this pen was calibrated {days} days ago: needletrail pen calibrate.")
     return warnings

@@ -9,32 +9,37 @@ needed, no function within); and if the call stands where its statements can sta
     x = f(…)        the body, if it returns once, at its end
     … f(…) …        an expression, if the body is one, and the arguments can stand in it as they are
 
-A method is one of the caller's own class (`self.f(…)`), whose name no other class binds. Local names
-must be separate (scopes). An argument is put where its parameter stood if it can not have changed in
-between; else the parameter becomes a local name. Coroutines are left as they are, and nothing goes into
-one: it would keep alive what was made there, for as long as it waits.
+A method's name is one that no other class binds, and that no object of Python's or of a board's modules
+has: so whatever it is called on is of that class. Local names must be separate (scopes). An argument is
+put where its parameter stood if it can not have changed in between; else the parameter becomes a local
+name. Coroutines are left as they are, and nothing goes into one: it would keep alive what was made
+there, for as long as it waits. Nor do constructors that were taken out (constructors).
 """
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from copy import deepcopy
 from typing import TypeGuard
 
-from needletrail_gateway.workshop.link import File, Statement
-from needletrail_gateway.workshop.scopes import COMPREHENSIONS, FUNCTIONS, is_local, parameters
+from needletrail_gateway.workshop.constructors import constructed
+from needletrail_gateway.workshop.files import File, Statement
+from needletrail_gateway.workshop.scopes import COMPREHENSIONS, FUNCTIONS, is_local, parameters, walk
 
 _NESTED = (*FUNCTIONS, ast.Lambda, ast.ClassDef, *COMPREHENSIONS)
 _NO_PLACE = (ast.Yield, ast.YieldFrom, ast.Await, ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom)
 
 
-def inline(files: list[File], roots: set[str]) -> None:
-    """Move bodies to their only callers, until there is nothing to move."""
-    while _pass(files, roots):
+def inline(files: list[File], roots: set[str], theirs: Set[str]) -> None:
+    """Move bodies to their only callers, until there is nothing to move.
+
+    `roots`: names that something outside asks for. `theirs`: attributes of objects that are not ours.
+    """
+    while _pass(files, roots, theirs):
         pass
 
 
-def _pass(files: list[File], roots: set[str]) -> bool:
+def _pass(files: list[File], roots: set[str], theirs: Set[str]) -> bool:
     """One look at every function. True if one was moved."""
     mentions = _mentions(files)
     bound = _stored(files)
@@ -44,28 +49,43 @@ def _pass(files: list[File], roots: set[str]) -> bool:
     )
     ours = {node.name for node in classes}
     has_moved = False
+    callers: dict[str, list[ast.FunctionDef]] = {}
+    for _, _, node in _definitions(files[:1]):
+        for part in walk(node):
+            if isinstance(part, ast.FunctionDef):
+                for one in walk(part):
+                    if isinstance(one, ast.Attribute):
+                        callers.setdefault(one.attr, []).append(part)
     for node in classes:
         if not all(isinstance(base, ast.Name) and base.id in ours for base in node.bases):
             continue  # a class of others may call it
         for method in list(node.body):
             name = method.name if isinstance(method, ast.FunctionDef) else ""
             is_lone = methods[name] == 1 and mentions[name] == 1 and name not in bound
-            if is_lone and name not in roots and _is_plain(method):
-                for caller in node.body:
+            if is_lone and name not in roots | theirs and _is_plain(method):
+                for caller in callers.get(name, ()):
                     if caller is not method and _move(method, caller, name, True):
                         node.body.remove(method)
+                        node.body = node.body or [ast.Pass()]
                         has_moved = True
                         break
+    users: dict[str, list[Statement]] = {}
+    for file in files:
+        for user in file.statements:
+            for name in _names(user.node):
+                users.setdefault(name, []).append(user)
     for file, statement, function in list(_definitions(files)):
         if not isinstance(function, ast.FunctionDef) or mentions[function.name] != 1:
+            continue
+        if constructed(function.name):  # names.py wants to know whose attributes it binds
             continue
         name = function.name.partition(" ")[0]
         if name in roots or (file is not files[0] and mentions[name]) or not _is_plain(function):
             continue
-        for other in file.statements:
-            if other is statement or function.name not in _names(other.node):
+        for other in users.get(function.name, ()):
+            if other is statement or other not in file.statements:
                 continue
-            if any(_move(function, caller, function.name, False) for caller in ast.walk(other.node)):
+            if any(_move(function, caller, function.name, False) for caller in walk(other.node)):
                 file.statements.remove(statement)
                 has_moved = True
                 break
@@ -79,7 +99,7 @@ def _definitions(files: list[File]) -> Iterator[tuple[File, Statement, ast.stmt]
 
 
 def _names(node: ast.AST) -> set[str]:
-    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+    return {one.id for one in walk(node) if isinstance(one, ast.Name)}
 
 
 def _mentions(files: list[File]) -> Counter[str]:
@@ -88,7 +108,7 @@ def _mentions(files: list[File]) -> Counter[str]:
     for file in files:
         found.update(file.handed_on)
         for one in file.statements:
-            for node in ast.walk(one.node):
+            for node in walk(one.node):
                 if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store):
                     found[node.id] += 1
                 elif isinstance(node, ast.Attribute):
@@ -105,7 +125,7 @@ def _stored(files: list[File]) -> set[str]:
     found = set()
     for file in files:
         for one in file.statements:
-            for node in ast.walk(one.node):
+            for node in walk(one.node):
                 if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
                     found.add(node.attr)
                 elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
@@ -121,7 +141,7 @@ def _is_plain(node: ast.stmt) -> bool:
         return False
     if node.name.startswith("__") and node.name.endswith("__"):
         return False
-    inner = [one for one in ast.walk(node) if one is not node]
+    inner = [one for one in walk(node) if one is not node]
     if any(isinstance(one, (*_NESTED, *_NO_PLACE)) for one in inner):
         return False
     if any(isinstance(one, ast.Name) and one.id == "super" for one in inner):
@@ -135,16 +155,15 @@ def _move(callee: ast.stmt, caller: ast.AST, name: str, is_method: bool) -> bool
         return False
     if not _asks(caller, name):
         return False
-    if any(isinstance(one, (ast.Yield, ast.YieldFrom)) for one in ast.walk(caller)):
+    if any(isinstance(one, (ast.Yield, ast.YieldFrom)) for one in walk(caller)):
         return False
-    me = caller.args.args[0].arg if is_method and caller.args.args else None
-    if is_method and (me is None or caller.decorator_list or _is_bound(caller, me)):
+    if caller.decorator_list:
         return False
     for body in _bodies(caller):
         for index, statement in enumerate(body):
             if not _asks(statement, name):
                 continue
-            made = _instead(statement, callee, name, me, is_method)
+            made = _instead(statement, callee, name, is_method)
             if made is not None:
                 body[index : index + 1] = made
                 return True
@@ -152,13 +171,13 @@ def _move(callee: ast.stmt, caller: ast.AST, name: str, is_method: bool) -> bool
 
 
 def _asks(node: ast.AST, name: str) -> bool:
-    return any(name in (getattr(one, "attr", ""), getattr(one, "id", "")) for one in ast.walk(node))
+    return any(name in (getattr(one, "attr", ""), getattr(one, "id", "")) for one in walk(node))
 
 
 def _is_bound(node: ast.AST, name: str) -> bool:
     return any(
         isinstance(one, ast.Name) and one.id == name and not isinstance(one.ctx, ast.Load)
-        for one in ast.walk(node)
+        for one in walk(node)
     )
 
 
@@ -176,14 +195,14 @@ def _bodies(node: ast.AST) -> Iterator[list[ast.stmt]]:
 
 
 def _instead(
-    statement: ast.stmt, callee: ast.FunctionDef, name: str, me: str | None, is_method: bool
+    statement: ast.stmt, callee: ast.FunctionDef, name: str, is_method: bool
 ) -> list[ast.stmt] | None:
     """The statements that stand for one that calls; None if it does not, or if they can not."""
     value = getattr(statement, "value", None)
     callee = deepcopy(callee)
-    returns = [one for one in ast.walk(callee) if isinstance(one, ast.Return)]
+    returns = [one for one in walk(callee) if isinstance(one, ast.Return)]
     last = callee.body[-1]
-    if _is_call(value, name, me):
+    if _is_call(value, name, is_method):
         setting = _setting(value, callee, is_method)
         if setting is None:
             return None
@@ -205,7 +224,7 @@ def _instead(
             return [*before, *body[:-1], ast.Assign(statement.targets, returns[0].value)]
         if not (len(callee.body) == 1 and returns):
             return None
-    return _within(statement, callee, name, me, is_method)
+    return _within(statement, callee, name, is_method)
 
 
 def _is_simple(statement: ast.Assign) -> bool:
@@ -231,19 +250,14 @@ def _ends(statement: ast.stmt) -> bool:
     return False
 
 
-def _is_call(node: ast.AST | None, name: str, me: str | None) -> TypeGuard[ast.Call]:
+def _is_call(node: ast.AST | None, name: str, is_method: bool) -> TypeGuard[ast.Call]:
     if not isinstance(node, ast.Call) or node.keywords:
         return False
     if any(isinstance(one, ast.Starred) for one in node.args):
         return False
-    if me is None:
-        return isinstance(node.func, ast.Name) and node.func.id == name
-    return (
-        isinstance(node.func, ast.Attribute)
-        and node.func.attr == name
-        and isinstance(node.func.value, ast.Name)
-        and node.func.value.id == me
-    )
+    if is_method:
+        return isinstance(node.func, ast.Attribute) and node.func.attr == name
+    return isinstance(node.func, ast.Name) and node.func.id == name
 
 
 def _given(
@@ -285,7 +299,7 @@ def _setting(
 
 
 def _within(
-    statement: ast.stmt, callee: ast.FunctionDef, name: str, me: str | None, is_method: bool
+    statement: ast.stmt, callee: ast.FunctionDef, name: str, is_method: bool
 ) -> list[ast.stmt] | None:
     """The call is part of an expression, and the body is one expression."""
     only = callee.body[0]
@@ -296,7 +310,7 @@ def _within(
     ]
     for node in fields:
         for call in _reached(node):
-            if _is_call(call, name, me):
+            if _is_call(call, name, is_method):
                 setting = _setting(call, callee, is_method)
                 if setting is None or setting[0]:
                     return None

@@ -17,33 +17,15 @@ load.
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from needletrail_gateway.workshop.scopes import FUNCTIONS, is_local
+from needletrail_gateway.workshop.constructors import put_back, take_out
+from needletrail_gateway.workshop.files import File, Statement
+from needletrail_gateway.workshop.scopes import FUNCTIONS, is_local, walk
 
 JOINED = "firmware"
 FORGET = "forget"  # what the firmware calls with the names of modules that have done their work
 _BOARDS = "boards."
-
-
-@dataclass
-class Statement:
-    """One statement of a file, and the module that it comes from."""
-
-    module: str
-    node: ast.stmt
-    binds: frozenset[str] = frozenset()
-    is_free: bool = False  # it may go to another file: it only defines
-    home: str = ""  # the file that alone needs its module, or the joined one
-
-
-@dataclass
-class File:
-    """What becomes one .mpy: its statements in order, before them what it imports from elsewhere."""
-
-    name: str
-    statements: list[Statement] = field(default_factory=list)
-    handed_on: set[str] = field(default_factory=set)  # from other modules, under the module's own name
 
 
 def link(
@@ -61,7 +43,9 @@ def link(
     apart = (passing | _chosen(modules) | _values(modules)) - {JOINED}
     linker = _Linker(modules, apart, passing, exports)
     files = linker.files()
+    taken = take_out(files)
     _settle(files, roots, passing)
+    put_back(files, taken)
     for file in files:
         _import_from_elsewhere(file, files, linker.outside)
     files = [file for file in files if file.statements]
@@ -116,7 +100,7 @@ def _forgotten(modules: Mapping[str, ast.Module]) -> set[str]:
     return {
         argument.value
         for tree in modules.values()
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == FORGET
         for argument in node.args
         if isinstance(argument, ast.Constant)
@@ -129,7 +113,7 @@ def _chosen(modules: Mapping[str, ast.Module]) -> set[str]:
     """Modules in the boards' folder that a function imports: one of them, or none, is loaded."""
     found = set()
     for tree in modules.values():
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.ImportFrom) and node not in tree.body and node.module:
                 for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
                     if name in modules and name.startswith(_BOARDS):
@@ -142,17 +126,17 @@ def _values(modules: Mapping[str, ast.Module]) -> set[str]:
     found = set()
     for tree in modules.values():
         names = {}
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     if f"{node.module}.{alias.name}" in modules:
                         names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
         used = {
             id(node.value)
-            for node in ast.walk(tree)
+            for node in walk(tree)
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
         }
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.Name) and node.id in names and id(node) not in used:
                 found.add(names[node.id])
     return found
@@ -232,7 +216,7 @@ class _Linker:
     def _needs(self, name: str, is_top: bool) -> Iterator[str]:
         """The modules that one imports, at its top or within its functions."""
         tree = self._modules[name]
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module and (node in tree.body) == is_top:
                 for one in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
                     if one in self._modules:
@@ -252,7 +236,7 @@ class _Linker:
 
     def _define_within(self, module: str) -> None:
         top = self._modules[module].body
-        for node in ast.walk(self._modules[module]):
+        for node in walk(self._modules[module]):
             if isinstance(node, (ast.Import, ast.ImportFrom)) and node not in top:
                 self._import_within(node, self._meanings[module])
 
@@ -319,7 +303,7 @@ class _Linker:
             names = frozenset(str(self._meanings[module][one]) for one in _bound_at_top(node))
             made = rewriter.visit(node)
             is_free = isinstance(node, (*FUNCTIONS, ast.ClassDef)) or (
-                isinstance(node, ast.Assign) and not any(map(_is_effect, ast.walk(node.value)))
+                isinstance(node, ast.Assign) and not any(map(_is_effect, walk(node.value)))
             )
             is_free = is_free and not getattr(node, "decorator_list", None)
             yield Statement(module, made, names, is_free and module not in self._apart)
@@ -392,7 +376,7 @@ class _Rewriter(ast.NodeTransformer):
             (one, one.id)
             for statement in node.body
             if not isinstance(statement, (*FUNCTIONS, ast.ClassDef))
-            for one in ast.walk(statement)
+            for one in walk(statement)
             if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load)
         ]
         made = self._definition(node)
@@ -459,14 +443,14 @@ def _by_need(modules: Mapping[str, ast.Module]) -> Iterator[str]:
 
 
 def _used(node: ast.AST) -> set[str]:
-    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+    return {one.id for one in walk(node) if isinstance(one, ast.Name)}
 
 
 def _called(node: ast.AST) -> set[str]:
     """Names that are only called here, never handed on as a value."""
-    calls = [one.func for one in ast.walk(node) if isinstance(one, ast.Call)]
+    calls = [one.func for one in walk(node) if isinstance(one, ast.Call)]
     functions = {id(one) for one in calls}
-    names = [one for one in ast.walk(node) if isinstance(one, ast.Name)]
+    names = [one for one in walk(node) if isinstance(one, ast.Name)]
     return {one.id for one in names} - {one.id for one in names if id(one) not in functions}
 
 

@@ -36,8 +36,9 @@ from itertools import count, product
 from keyword import iskeyword
 from string import ascii_lowercase
 
-from needletrail_gateway.workshop.link import File
-from needletrail_gateway.workshop.scopes import FUNCTIONS, is_local, parameters
+from needletrail_gateway.workshop.constructors import constructed
+from needletrail_gateway.workshop.files import File
+from needletrail_gateway.workshop.scopes import FUNCTIONS, is_local, parameters, walk
 
 # In ROM everywhere: names of the .mpy format. First those for parameters, in their order.
 _FOR_PARAMETERS = "self key value index count step sep end start stop args items get set"
@@ -105,10 +106,10 @@ def shorten(files: list[File], roots: set[str]) -> None:
 
 
 def _check(tree: ast.AST) -> None:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if not isinstance(node, ast.ExceptHandler) or node.type is None:
             continue
-        if "AttributeError" in {one.id for one in ast.walk(node.type) if isinstance(one, ast.Name)}:
+        if "AttributeError" in {one.id for one in walk(node.type) if isinstance(one, ast.Name)}:
             raise SyntaxError(f"line {node.lineno}: AttributeError says nothing in a shrunk firmware")
 
 
@@ -154,7 +155,7 @@ class _Attributes:
         )
 
     def _look(self, tree: ast.AST) -> None:
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.Attribute):
                 self.uses[node.attr] = self.uses.get(node.attr, 0) + 1
             elif isinstance(node, ast.keyword) and node.arg:
@@ -164,10 +165,7 @@ class _Attributes:
 
     def _find_classes(self, trees: list[ast.stmt]) -> None:
         classes = {
-            node.name: node
-            for tree in trees
-            for node in ast.walk(tree)
-            if isinstance(node, ast.ClassDef)
+            node.name: node for tree in trees for node in walk(tree) if isinstance(node, ast.ClassDef)
         }
         family: dict[str, str] = {name: name for name in classes}
 
@@ -188,11 +186,16 @@ class _Attributes:
         for name, node in classes.items():
             for word in _bound_in_class(node):
                 self._places.setdefault(word, set()).add(head(name))
-            for target in _bound_on_self(node):
+            for target in _bound_on_self(node.body):
                 own.add(id(target))
                 self._places.setdefault(target.attr, set()).add(head(name))
         for tree in trees:
-            for one in ast.walk(tree):
+            name = constructed(tree.name) if isinstance(tree, ast.FunctionDef) else ""
+            for target in _bound_on_self([tree]) if name in classes else ():
+                own.add(id(target))
+                self._places.setdefault(target.attr, set()).add(head(name))
+        for tree in trees:
+            for one in walk(tree):
                 if not isinstance(one, ast.Attribute) or isinstance(one.ctx, ast.Load):
                     continue
                 if id(one) not in own:
@@ -232,21 +235,21 @@ def _bound_in_class(node: ast.ClassDef) -> Iterator[str]:
         if isinstance(one, (*FUNCTIONS, ast.ClassDef)):
             yield one.name
         else:
-            for part in ast.walk(one):
+            for part in walk(one):
                 if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load):
                     yield part.id
 
 
-def _bound_on_self(node: ast.ClassDef) -> Iterator[ast.Attribute]:
+def _bound_on_self(methods: Iterable[ast.stmt]) -> Iterator[ast.Attribute]:
     """self.name = …, in methods, `self` being the first parameter and never bound again."""
-    for method in node.body:
+    for method in methods:
         if not isinstance(method, FUNCTIONS) or not method.args.args or method.decorator_list:
             continue
         me = method.args.args[0].arg
-        inner = [part for part in ast.walk(method) if isinstance(part, ast.Name) and part.id == me]
+        inner = [part for part in walk(method) if isinstance(part, ast.Name) and part.id == me]
         if any(not isinstance(part.ctx, ast.Load) for part in inner):
             continue
-        for part in ast.walk(method):
+        for part in walk(method):
             if (
                 isinstance(part, ast.Attribute)
                 and not isinstance(part.ctx, ast.Load)
@@ -262,14 +265,15 @@ def _exported(files: list[File]) -> dict[str, tuple[str, str]]:
         node.attr
         for file in files
         for one in file.statements
-        for node in ast.walk(one.node)
+        for node in walk(one.node)
         if isinstance(node, ast.Attribute)
     }
     found = {}
     for file in files[1:]:
         for unique in file.handed_on.union(*(one.binds for one in file.statements)):
-            name = unique.partition(" ")[0]
-            if name in attributes:
+            name, _, module = unique.partition(" ")
+            is_own = file.name in (module, module.rpartition(".")[2])  # not one that moved here
+            if name in attributes and (is_own or unique in file.handed_on):
                 found[unique] = (name, file.name)
     return found
 
@@ -284,7 +288,7 @@ def _globals(files: list[File], attributes: _Attributes, names: Mapping[str, str
     seen: dict[str, set[str]] = {}
     for file in files:
         for one in file.statements:
-            for node in ast.walk(one.node):
+            for node in walk(one.node):
                 for name in _global_names(node):
                     uses[name] = uses.get(name, 0) + 1
                     seen.setdefault(name, set()).add(file.name)
@@ -324,7 +328,7 @@ def _plain_names(file: File) -> set[str]:
     """Builtins that a file uses, and what it imports from outside: no global may be called so."""
     found = set()
     for one in file.statements:
-        for node in ast.walk(one.node):
+        for node in walk(one.node):
             if isinstance(node, (ast.Name, ast.alias)):
                 found |= {word for word in _words(node) if " " not in word}
     return found
@@ -381,7 +385,7 @@ class _Rename(ast.NodeTransformer):
             if isinstance(one, (*FUNCTIONS, ast.ClassDef)):
                 one.name = self._names.get(one.name, one.name)
             else:
-                for part in ast.walk(one):
+                for part in walk(one):
                     if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load):
                         part.id = self._names.get(part.id, part.id)
         return self._definition(node)
@@ -408,7 +412,7 @@ def often_first(file: File) -> ast.stmt | None:
     """
     uses: Counter[str] = Counter()
     for one in file.statements:
-        for function in ast.walk(one.node):
+        for function in walk(one.node):
             if isinstance(function, FUNCTIONS):
                 _count(function, uses)
     if len(uses) < _ONE_BYTE:
@@ -423,14 +427,14 @@ def _count(function: ast.AST, uses: Counter[str]) -> None:
     """Where bytecode of a function names something."""
     own = {
         part.id
-        for part in ast.walk(function)
+        for part in walk(function)
         if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load)
     }
     if isinstance(function, FUNCTIONS):
         uses[function.name] += 1
         own |= {one.arg for one in parameters(function)}
         uses.update(one.arg for one in parameters(function))
-    for part in ast.walk(function):
+    for part in walk(function):
         if isinstance(part, ast.Attribute):
             uses[part.attr] += 1
         elif isinstance(part, ast.Name) and part.id not in own:
@@ -448,13 +452,13 @@ def _name_locals(tree: ast.AST) -> None:
     names: dict[str, str] = {}
     used = {
         word
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if not isinstance(node, (*FUNCTIONS, ast.ClassDef))
         for word in _words(node)
         if not is_local(word)
     }
     _name_parameters(tree, names, frozenset(used))
-    for node in ast.walk(tree):
+    for node in walk(tree):
         for field in ("id", "arg", "name", "asname"):
             word = getattr(node, field, None)
             if isinstance(word, str) and is_local(word):
@@ -467,8 +471,8 @@ def _name_parameters(node: ast.AST, names: dict[str, str], taken: frozenset[str]
     """`taken`: what the functions around this one and the file's globals are called."""
     if isinstance(node, (*FUNCTIONS, ast.Lambda)):
         given = [argument.arg for argument in parameters(node)]
-        given += [one.name for one in ast.walk(node) if isinstance(one, FUNCTIONS) and one is not node]
-        given += [word for one in ast.walk(node) for word in _words(one) if is_local(word)]
+        given += [one.name for one in walk(node) if isinstance(one, FUNCTIONS) and one is not node]
+        given += [word for one in walk(node) for word in _words(one) if is_local(word)]
         taken |= {one for one in given if not is_local(one)}
         ready = _then(FOR_PARAMETERS, _then(FREE, _made()))
         words = (one for one in ready if one not in taken)

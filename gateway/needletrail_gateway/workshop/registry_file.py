@@ -6,6 +6,7 @@ is replaced, the new text is read the way the gateway will read it; what that re
 
 import tomllib
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,16 @@ class RegistryFile:
         if remark:
             entry["keys"].comment(remark)
 
-    def set_calibration(self, pen_id: str, points: list[tuple[int, int]], remark: str) -> None:
-        """Write a pen's table, given in micrometres, with a remark at the end of its line."""
+    def set_calibration(
+        self, pen_id: str, points: list[tuple[int, int]], on: date, remark: str
+    ) -> None:
+        """Write a pen's table, given in micrometres, its date, and a remark at the end of its line."""
         rows: Array = tomlkit.array()
         for counts, depth_um in points:
             rows.append([counts, depth_um / 1000])
         _put(self._entry(pen_id), "calibration", rows)
         self._entry(pen_id)["calibration"].comment(remark)
+        _put(self._entry(pen_id), "calibrated", on)
 
     def add_pen(self, pen_id: str, facts: Mapping[str, Any], remark: str | None) -> None:
         """Add an entry after the last pen; `remark` stands at its calibration."""

@@ -18,6 +18,19 @@ SCOPES = (*FUNCTIONS, ast.Lambda, *COMPREHENSIONS)
 LOCAL = "local "  # no name of a source contains a space
 
 
+def walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """Like ast.walk, several times as quick, and without what a name's context is (ast.Load, …)."""
+    found = [tree]
+    for node in found:
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if isinstance(value, list):
+                found += [one for one in value if isinstance(one, ast.AST)]
+            elif isinstance(value, ast.AST) and field != "ctx":
+                found.append(value)
+        yield node
+
+
 def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> list[ast.arg]:
     """All of a function's parameters."""
     given = node.args
@@ -62,7 +75,7 @@ def _bound_in(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.ExceptHandler) and node.name:
         yield node.name
     if isinstance(node, COMPREHENSIONS):
-        for one in ast.walk(node):  # PEP 572: := within binds outside
+        for one in walk(node):  # PEP 572: := within binds outside
             if isinstance(one, ast.NamedExpr):
                 yield one.target.id
         return
@@ -174,9 +187,9 @@ class _Renamer(ast.NodeVisitor):
                 self.visit(one)
                 one.name = name
             else:
-                if own & {part.id for part in ast.walk(one) if _is_load(part)}:  # type: ignore[attr-defined]
+                if own & {part.id for part in walk(one) if _is_load(part)}:  # type: ignore[attr-defined]
                     raise SyntaxError(f"line {one.lineno}: a class body that reads its own names")
-                before = [part for part in ast.walk(one) if isinstance(part, ast.Name)]
+                before = [part for part in walk(one) if isinstance(part, ast.Name)]
                 kept = {id(part): part.id for part in before if not _is_load(part)}
                 self.visit(one)
                 for part in before:

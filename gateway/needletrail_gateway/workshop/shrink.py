@@ -21,12 +21,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
+from needletrail_gateway.workshop.files import File, Statement
 from needletrail_gateway.workshop.inline import inline
-from needletrail_gateway.workshop.link import File, Statement, link
-from needletrail_gateway.workshop.names import often_first, shorten
+from needletrail_gateway.workshop.link import link
+from needletrail_gateway.workshop.names import of_python, often_first, shorten
 from needletrail_gateway.workshop.scopes import FUNCTIONS as _FUNCTIONS
 from needletrail_gateway.workshop.scopes import parameters as _parameters
-from needletrail_gateway.workshop.scopes import separate
+from needletrail_gateway.workshop.scopes import separate, walk
 
 FLAG = "TYPE_CHECKING"
 _TEXT_MAX = 40  # a longer text is kept once, under its name
@@ -49,12 +50,16 @@ class Small:
 
 
 def shrink(
-    sources: Mapping[str, str], roots: tuple[str, ...] = ("main",), own: tuple[str, ...] = ()
+    sources: Mapping[str, str],
+    roots: tuple[str, ...] = ("main",),
+    own: tuple[str, ...] = (),
+    given: Mapping[str, bool] | None = None,
 ) -> list[Small]:
     """Sources by path ("package/module.py"): fewer and smaller files of the same meaning.
 
-    `roots` are names that something outside asks for, `own` modules that it asks for. SyntaxError if a
-    source is none, or does what this can not see through; the former with the path as its filename.
+    `roots` are names that something outside asks for, `own` modules that it asks for. `given`: how
+    conditions end, by their text, as far as the build knows it. SyntaxError if a source is none,
+    or does what this can not see through; the former with the path as its filename.
     """
     trees = {path: ast.parse(text, path) for path, text in sources.items()}
     modules = {_module_of(path): tree for path, tree in trees.items()}
@@ -62,8 +67,9 @@ def shrink(
     for tree in trees.values():
         _Plain().visit(tree)
     _inline(modules)
+    decided = _Decided(given or {})
     for tree in trees.values():
-        _Decided().visit(tree)
+        decided.visit(tree)
     exports = {name: _exports(tree) for name, tree in modules.items()}
     while _sweep(modules, set(roots), exports):
         pass
@@ -72,14 +78,14 @@ def shrink(
     keywords = {
         node.arg
         for tree in trees.values()
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.keyword) and node.arg
     }
     number = 0
     for tree in trees.values():
         number = separate(tree, keywords, number)
     files = link(modules, set(roots), own, exports)
-    inline(files, set(roots))
+    inline(files, set(roots), of_python())
     shorten(files, set(roots))
     return [Small(paths.get(file.name, f"{file.name}.py"), tuple(_parts(file))) for file in files]
 
@@ -194,7 +200,7 @@ def _inline(modules: Mapping[str, ast.Module]) -> None:
 def _bindings(tree: ast.Module) -> Counter[str]:
     """How often each name is bound in a module, in any scope."""
     found: Counter[str] = Counter()
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             found[node.id] += 1
         elif isinstance(node, ast.arg):
@@ -211,7 +217,7 @@ def _bindings(tree: ast.Module) -> Counter[str]:
 def _module_aliases(tree: ast.Module, modules: Mapping[str, ast.Module]) -> dict[str, str]:
     """Name in this module: which of the modules it stands for."""
     found = {}
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 module = f"{node.module}.{alias.name}"
@@ -225,7 +231,7 @@ def _visible(
 ) -> dict[str, Constant]:
     """The constants that a module can say by their names."""
     found = dict(own)
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module is not None and node.module in constants:
             for alias in node.names:
                 if alias.name in constants[node.module]:
@@ -251,7 +257,7 @@ def _value(
 ) -> Constant | None:
     """The number or text that an expression always has, or None."""
     copy = _Values(here, aliases, constants).visit(ast.parse(ast.unparse(node), mode="eval"))
-    names = [one for one in ast.walk(copy) if not isinstance(one, _ARITHMETIC)]
+    names = [one for one in walk(copy) if not isinstance(one, _ARITHMETIC)]
     if names:
         return None
     try:
@@ -316,9 +322,18 @@ HAS = {
 class _Decided(ast.NodeTransformer):
     """A condition whose outcome is known at the build: what it excludes goes."""
 
+    def __init__(self, given: Mapping[str, bool]) -> None:
+        self._given = given
+
+    def _outcome(self, test: ast.expr) -> bool | None:
+        text = ast.unparse(test) if self._given else ""
+        if text in self._given:
+            return self._given[text]
+        return _outcome(test)
+
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt] | None:
         node.test = self.visit(node.test)
-        outcome = _outcome(node.test)
+        outcome = self._outcome(node.test)
         if outcome is None:
             return self.generic_visit(node)
         left = self._block(node.body if outcome else node.orelse)
@@ -326,7 +341,7 @@ class _Decided(ast.NodeTransformer):
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         self.generic_visit(node)
-        outcome = _outcome(node.test)
+        outcome = self._outcome(node.test)
         if outcome is None:
             return node
         return node.body if outcome else node.orelse
@@ -376,7 +391,7 @@ def _exports(tree: ast.Module) -> set[str]:
         part.value
         for node in tree.body
         if _target(node) == "__all__"
-        for part in ast.walk(node)
+        for part in walk(node)
         if isinstance(part, ast.Constant) and isinstance(part.value, str)
     }
 
@@ -386,19 +401,16 @@ def _sweep(modules: Mapping[str, ast.Module], roots: set[str], exports: Mapping[
     asked = {
         (node.module, alias.name)
         for tree in modules.values()
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
     attributes = {
-        node.attr
-        for tree in modules.values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
+        node.attr for tree in modules.values() for node in walk(tree) if isinstance(node, ast.Attribute)
     }
     remover = _Remover(roots)
     for name, tree in modules.items():
-        remover.enter({one.id for one in ast.walk(tree) if isinstance(one, ast.Name)} | attributes)
+        remover.enter({one.id for one in walk(tree) if isinstance(one, ast.Name)} | attributes)
         remover.kept = {one for module, one in asked if module == name} | exports[name]
         remover.visit(tree)
     remover.is_imports_only = False
@@ -412,7 +424,7 @@ def _sweep(modules: Mapping[str, ast.Module], roots: set[str], exports: Mapping[
 
 def _mentions(tree: ast.Module) -> Iterator[str]:
     """Every name that a module asks for, and every text that could be one."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             yield node.id
         elif isinstance(node, ast.Attribute):
@@ -486,7 +498,7 @@ class _Remover(ast.NodeTransformer):
         target = _target(node)
         if self.is_imports_only or target is None or target in self.names:
             return node
-        if any(isinstance(one, (ast.Call, ast.Await, ast.Yield)) for one in ast.walk(node.value)):
+        if any(isinstance(one, (ast.Call, ast.Await, ast.Yield)) for one in walk(node.value)):
             return node
         self.has_removed = True
         return None

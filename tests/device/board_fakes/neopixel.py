@@ -11,7 +11,7 @@ class NeoPixel:
         self._seen = (0, 0, 0)
 
     def __setitem__(self, index, colour):
-        self._next[index] = colour
+        self._next[index] = tuple(colour)
 
     def write(self):
         if self._is_wired and self._next[0] != self._seen:

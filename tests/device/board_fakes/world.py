@@ -50,7 +50,9 @@ RESERVED = {
 GPIO_COUNT = {ESP32_S3: 49, ESP32_C3: 22, RP2: 30}
 ADC_PINS = {ESP32_S3: range(1, 11), ESP32_C3: range(0, 5), RP2: range(26, 29)}  # beside Wi-Fi
 I2C_COUNT = {ESP32_S3: 2, ESP32_C3: 1, RP2: 2}
-FAULTS = ("magnet", "dial_bus", "pn532", "current")
+FAULTS = ("magnet", "dial_bus", "pn532", "current", "timer", "main")
+HELD_MS = 400  # for how long a timer is held up: a flash erase at its worst
+AWAY_MS = 4500  # for how long the main task is held up: longer than the ring lasts
 
 
 class Time:
@@ -153,6 +155,7 @@ class World:
         self.dial = Dial(self)
         self.current = Current(self)
         self.stuck = False
+        self.held_until_ms = 0  # the timer
         self.spi = pn532_fake.SpiBus(self.reader)
         self.is_over = False
         self.lost_interrupts = 0
@@ -226,6 +229,13 @@ class World:
         elif name == "pn532":
             self.reader.is_absent = is_there
             self.reader.reset()
+        elif name == "timer":
+            self.held_until_ms = self.now_ms() + HELD_MS * is_there
+        elif name == "main":
+            until_ms = self.now_ms() + AWAY_MS * is_there
+            while self.now_ms() < until_ms:
+                self.passing.come_by()
+                time.sleep(0.01)
         else:
             self.current.is_blind = is_there
 
@@ -278,6 +288,9 @@ class World:
                 while wait_us > 0:
                     self.nap_us(min(wait_us, NAP_US))
                     wait_us = due_us - self.passing.us()
+                while self.now_ms() < self.held_until_ms:
+                    self.passing.come_by()  # the watchdog is not fed meanwhile
+                    self.nap_us(NAP_US)
                 if self.is_hard:
                     with self.interrupts:
                         interrupt()

@@ -87,6 +87,8 @@ def encoded_again(channel, decoded, payload):
             fields.pop()
         again = cbor.decode(messages.encode_record(decoded.kind, fields))
     else:
+        if len(items) < len(fields):  # no battery
+            fields.pop()
         again = cbor.decode(ENCODERS[channel](fields))
     return cbor.encode(again + items[len(again) :])
 
