@@ -4,8 +4,8 @@ Strategy: a mutant is one place of the source replaced by something that a tired
 written. The package is copied, the place replaced, and the cases are played with the copy in a process
 of its own. A mutant that no case finds is a rule that nobody would miss.
 
-    .venv/bin/python tests/gateway/judge_mutants.py           all of them; writes the page of the docs
-    .venv/bin/python tests/gateway/judge_mutants.py NAME …    these, and prints what found them
+    make mutants                  all of them; writes the page of the docs
+    make mutants ARGS="NAME …"    these, and prints what found them
 
 A few minutes for all. `make test` tries some (test_judge_mutants.py).
 """
@@ -389,7 +389,7 @@ MUTANTS = [
     Mutant(
         "the-tier-below-always-holds-the-work",
         _FINDINGS,
-        "if is_for_device and below.band.allows(peak_um):",
+        "if is_for_device and band.allows(peak_um):",
         "if is_for_device:",
         "deep work is held to what shallow work asks for",
     ),

@@ -77,3 +77,16 @@ def test_what_an_older_ledger_does_not_say_is_left_out(stage: Stage) -> None:
     words = in_words(said)
     assert "  ✗ LICENSE_EXPIRED\n" in words
     assert words.rstrip().endswith("policy default 2026.12.1")
+
+
+def test_each_pass_is_told_with_its_beginning_and_its_length(stage: Stage) -> None:
+    said = statement(stage, "everything-at-once")
+    begin = said["started_t_ms"]
+    spans = [(begin + 500 + 70_000 * number, begin + 9_500 + 70_000 * number) for number in range(9)]
+    words = in_words(said | {"pass_spans_ms": spans, "passes": 9})
+    lines = words.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("    passes: "))
+    told = " ".join(line.strip() for line in lines[first : first + 3])
+    assert told.startswith("passes: 1 at 0.50 s for 9.00 s; 2 at 1 min 10.50 s for 9.00 s; 3 at 2 min")
+    assert "9 at 9 min 20.50 s for 9.00 s" in told
+    assert "passes: " not in in_words(said | {"pass_spans_ms": []})

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,12 @@ from gateway_clinic import NOW_UTC_MS
 from honest_ledger import CLIENT, clinic_ledger
 
 from needletrail_gateway import cli
+from needletrail_gateway.core.packs.model import RetentionRule
+from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.record import archive, schema
 from needletrail_gateway.record.ledger import Ledger
+from needletrail_gateway.shell.documents import read_pack_file
+from needletrail_gateway.shell.rulebook import POLICY
 
 Typed = Callable[..., tuple[int, str, str]]
 
@@ -111,9 +116,10 @@ def test_verify_for_a_machine(needletrail: Typed) -> None:
         (("export", "ledger.key", *ON_IT), "is there already"),
         (("import", "ledger.key", "--ledger", "new.sqlite"), "ledger.key"),
         (("backup", "ledger.key", *ON_IT), "is there already"),
-        (("expire", "--before", "long ago", *ON_IT), "is no day"),
+        (("expire", "--before", "long ago", *ON_IT), "is not a day"),
         (("expire", "--before", "2999-01-01", *ON_IT), "has not come yet"),
         (("expire", "--before", "2020-01-01", "--who", "", *ON_IT), "--who"),
+        (("expire", *ON_IT), "the pack default does not say how many years readings are kept"),
         (("forget", CLIENT, "--why", f"{CLIENT} asked", *ON_IT), "do not name the client"),
         (("forget", CLIENT, "--why", " ", *ON_IT), "--why"),
     ],
@@ -207,6 +213,72 @@ def test_expire_and_forget(needletrail: Typed) -> None:
     code, out, _ = needletrail("verify", *ON_IT)
     assert code == 0
     assert "have expired or were forgotten" in out
+
+
+KEPT_6_YEARS = """\
+name = "kept"
+version = "1"
+effective = 2026-01-01
+describes = "Ours, with a time of retention."
+extends = "default"
+
+[retention]
+samples_kept_years = 6
+citation = ["45 CFR 164.316(b)(2)(i): six years from its making."]
+"""
+
+
+@pytest.fixture
+def keeping(needletrail: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """A clinic whose pack keeps readings for six years; today is seven years after its ledger's day."""
+    monkeypatch.setattr(
+        "needletrail_gateway.desk.ledger_commands.now_utc_ms",
+        lambda: round(datetime(2033, 2, 1, tzinfo=UTC).timestamp() * 1000),
+    )
+    (tmp_path / "kept.toml").write_text(KEPT_6_YEARS)
+    policy = read_pack_file(tmp_path / "kept.toml").policy
+    ledger = Ledger.open(tmp_path / "ledger.sqlite")
+    found = ledger.registry()
+    assert found is not None
+    state = found[1].model_dump()
+    state["clinic"]["policy"] = "kept"
+    ledger.enter(POLICY, policy.model_dump(mode="json"), NOW_UTC_MS)
+    ledger.import_registry(Registry.model_validate(state), {}, NOW_UTC_MS)
+    ledger.close()
+    return needletrail
+
+
+def test_readings_expire_by_the_policy_in_force(keeping: Typed) -> None:
+    code, out, err = keeping("expire", "--json", *ON_IT)
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert said["before"] == "2027-02-01"
+    assert said["entries"] > 0
+    assert keeping("verify", *ON_IT)[0] == 0
+
+
+def test_a_day_that_the_policy_still_keeps_is_refused(keeping: Typed) -> None:
+    code, out, err = keeping("expire", "--before", "2027-02-02", *ON_IT)
+    assert (code, out) == (2, "")
+    assert "2027-02-02 is too late, 2027-02-01 is the latest day" in err
+    assert "kept for 6 years or more. 45 CFR 164.316(b)(2)(i)" in err
+    code, out, _ = keeping("expire", "--before", "2027-02-01", "--dry-run", *ON_IT)
+    assert code == 0
+    assert "judged before 2027-02-01 would be removed" in out
+
+
+@pytest.mark.parametrize(
+    ("today", "years", "first"),
+    [
+        (date(2033, 2, 1), 6, date(2027, 2, 1)),
+        (date(2028, 2, 29), 6, date(2022, 2, 28)),
+        (date(2028, 2, 29), 4, date(2024, 2, 29)),
+        (date(2026, 12, 31), 1, date(2025, 12, 31)),
+    ],
+)
+def test_the_first_day_that_is_kept(today: date, years: int, first: date) -> None:
+    rule = RetentionRule(samples_kept_years=years, citation=["Choice: so long."])
+    assert rule.kept_from(today) == first
 
 
 def test_an_export_leaves_no_table_out() -> None:

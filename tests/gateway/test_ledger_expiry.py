@@ -12,12 +12,11 @@ from honest_pen import HonestPen
 
 from needletrail_gateway.core.notes import NOTE
 from needletrail_gateway.core.packs.model import Policy
-from needletrail_gateway.core.points import line
 from needletrail_gateway.record import retention
 from needletrail_gateway.record.ledger import Entry, Ledger, LedgerError
 from needletrail_gateway.record.proof import Proof, prove
 from needletrail_gateway.record.retention import Expired, Removal, RemovalError, expire, redact
-from needletrail_gateway.shell.influx import PointMaker
+from needletrail_gateway.series.making import Lines, Maker
 from needletrail_protocol import messages
 from needletrail_protocol.authentication import open_envelope
 from needletrail_protocol.readings import decode_record
@@ -189,8 +188,10 @@ def test_views_do_without_them(worked: Desk) -> None:
     ledger = worked.ledger
 
     def told() -> list[str]:
-        maker = PointMaker(ledger, worked.intake.rules)
-        return [line(one) for entry in everything(ledger) for one in maker.points_of(entry)]
+        lines, maker = Lines(), Maker(ledger)
+        maker.tell(everything(ledger), lines)
+        maker.finish(lines)
+        return lines.raw + lines.long
 
     before = told()
     expire(ledger, worked.now_utc_ms, "x", WHY, worked.now_utc_ms)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_clinic import KEYS, NOW_UTC_MS
+from gateway_clinic import KEYS, NOW_UTC_MS, badge, cartridge_tag
 from gateway_desk import Desk, NewLedger
 from honest_ledger import FORGOTTEN, clinic_ledger, copy_of
 from honest_pen import HonestPen
@@ -23,6 +23,7 @@ from needletrail_gateway.record import chain, checkpoints, proof, retention, sna
 from needletrail_gateway.record.checkpoints import Checkpoint
 from needletrail_gateway.record.ledger import Group, Ledger, LedgerError, NewEntry
 from needletrail_gateway.record.proof import Proof, Walk, prove
+from needletrail_protocol import messages
 
 ENTRIES = 700
 
@@ -362,6 +363,12 @@ def test_a_checkpoint_in_the_middle_shows_that_what_is_before_it_was_altered(
         ("UPDATE session SET verdict_entry = verdict_entry + 1", "verdict_entry"),
         ("UPDATE session SET started_utc_ms = started_utc_ms + 1000", "started"),
         ("UPDATE session SET reused = 1 - reused", "reused"),
+        ("UPDATE session SET worked = 1 - worked", "worked of"),
+        ("UPDATE session SET use_id = 'pen-01-1-1' WHERE session_id = 'pen-01-1-2'", "use_id of"),
+        ("UPDATE session SET registry_entry = registry_entry + 1", "registry_entry of"),
+        ("UPDATE session SET policy_entry = NULL", "policy_entry of"),
+        ("UPDATE session SET policy_entry = policy_entry + 1", "policy_entry of"),
+        ("UPDATE lane SET last_use_id = 'pen-01-1-1' WHERE pen = 'pen-01'", "last_use_id of"),
         ("DELETE FROM session WHERE session_id = 'pen-01-1-2'", "pen-01-1-2 is missing"),
         ("UPDATE session SET session_id = 'pen-09-1-2' WHERE session_id = 'pen-01-1-2'", "pen-09-1-2"),
         ("UPDATE alert SET raised_utc_ms = raised_utc_ms + 1", "raised_utc_ms"),
@@ -395,6 +402,36 @@ def test_another_key_for_a_pen_is_found_at_its_enrolment(path: Path) -> None:
 def test_a_key_that_nobody_enrolled_is_found(path: Path) -> None:
     do(path, "INSERT INTO pen_key VALUES ('pen-09', 1, zeroblob(32), NULL)")
     assert "never enrolled" in first(prove(path))[1]
+
+
+def test_a_session_that_is_open_is_compared_as_far_as_its_records_tell(
+    new_ledger: NewLedger, policy: Policy
+) -> None:
+    """Another badge while the cartridge stays: the second session is of the first one's use."""
+    desk = Desk(new_ledger(), policy)
+    pen = HonestPen()
+    desk.take(pen.boot(), pen.open(badge("md-01"), cartridge_tag("1")), pen.work(300), pen.close())
+    tag = cartridge_tag("1")
+    desk.take(pen.open(badge("rn-01"), tag, cause=messages.OPENED_BY_BADGE), pen.work(300))
+    path = Path(str(desk.ledger.engine.url.database))
+    assert desk.ledger.session("pen-01-1-2")["use_id"] == "pen-01-1-1"
+    assert prove(path).findings == []
+    desk.ledger.close()
+    for statement, said in (
+        ("UPDATE session SET use_id = session_id", "use_id of pen-01-1-2 is pen-01-1-2"),
+        (
+            "UPDATE session SET registry_entry = policy_entry WHERE verdict IS NULL",
+            "registry_entry of pen-01-1-2",
+        ),
+        (
+            "UPDATE session SET policy_entry = registry_entry WHERE verdict IS NULL",
+            "policy_entry of pen-01-1-2",
+        ),
+    ):
+        altered = copy_of(path, path.parent, "altered.sqlite")
+        do(altered, statement)
+        (finding,) = prove(altered).findings
+        assert said in finding.said
 
 
 # ---- numbers of records ----

@@ -5,8 +5,12 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
+from gateway_clinic import TODAY, TOLERANCE_UM, badge, cartridge, clinic, the_pen
 from pack_files import SHIPPED, SMALL, small
 
+from needletrail_gateway.core.judging.facts import Facts
+from needletrail_gateway.core.judging.judge import judge
+from needletrail_gateway.core.judging.scope import decide
 from needletrail_gateway.core.packs.compare import Change, compare, overall
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.shell import documents
@@ -54,6 +58,7 @@ citation = ["Choice: another rule."]
 """
 NO_CARTRIDGE = '[tier.cartridge]\nsterile = false\ncitation = ["Choice: a cartridge."]\n'
 TOP = 'describes = "Two tiers."\n'
+KEPT = '[retention]\nsamples_kept_years = 6\ncitation = ["Choice: six years."]\n\n'
 CLOCK = TOP + "clock = {agrees_within_s = 5}\n"
 
 # (text of the small pack, what stands there instead, the rule, how it is now)
@@ -62,10 +67,25 @@ CHANGES = [
     ("max_mm = 2.5", "max_mm = 2.6", "medical depth", "milder"),
     ("inclusive = true", "inclusive = false", "medical depth", "stricter"),
     ("inclusive = false", "inclusive = true", "cosmetic depth", "milder"),
+    (
+        "max_mm = 0.5\ninclusive = false",
+        "max_mm = 0.4\ninclusive = false",
+        "cosmetic depth",
+        "stricter",
+    ),
+    ("max_mm = 0.5\ninclusive = false", "max_mm = 0.6\ninclusive = true", "cosmetic depth", "milder"),
+    (
+        "max_mm = 0.5\ninclusive = false",
+        "max_mm = 0.4\ninclusive = true",
+        "cosmetic depth",
+        "different",
+    ),
+    ("max_mm = 2.5\ninclusive = true", "max_mm = 2.4\ninclusive = false", "medical depth", "stricter"),
+    ("max_mm = 2.5\ninclusive = true", "max_mm = 2.6\ninclusive = false", "medical depth", "different"),
     ("min_mm = 0.5", "min_mm = 0.4", "medical depth", "different"),
     ("min_mm = 0.5", "min_mm = 0.5\nmin_inclusive = false", "medical depth", "different"),
     ("hard = true", "hard = false", "cosmetic interlock", "milder"),
-    ('fallback = "cosmetic"\n', "", "medical fallback", "stricter"),
+    ('fallback = "cosmetic"\n', "", "medical fallback", "different"),
     ('supervision = "on_premises"', 'supervision = "documented"', "medical who nurse", "milder"),
     ("max_mm = 2.0", "max_mm = 1.0", "medical who nurse", "stricter"),
     ("max_mm = 2.0\n", "", "medical who nurse", "milder"),
@@ -120,6 +140,12 @@ CHANGES = [
     (TOP, TOP + "grant = {life_hours = 23}\n", "grant", "stricter"),
     (TOP, TOP + 'grant = {when_expired = "refuse"}\n', "grant", "stricter"),
     (TOP, CLOCK, "clock", "stricter"),
+    (
+        '[[refusal]]\ncondition = "rosacea"',
+        KEPT + '[[refusal]]\ncondition = "rosacea"',
+        "retention",
+        "different",
+    ),
     ('tier = "cosmetic"\ncit', 'tier = "medical"\ncit', "without badge", "milder"),
 ]
 
@@ -140,6 +166,44 @@ def test_each_rule_in_both_directions(
     [change] = [one for one in found if one.subject == subject]
     [reverse] = [one for one in back if one.subject == subject]
     assert (change.before, change.after) == (reverse.after, reverse.before)
+
+
+def judged(policy: Policy, peak_um: int, breach_ms: int) -> str:
+    """The outcome for an esthetician's session of that depth."""
+    registry = clinic()
+    scope = decide(policy, registry, the_pen(registry), badge("est-01"), cartridge(), TODAY)
+    facts = Facts(
+        on=TODAY,
+        scope=scope,
+        tolerance_um=TOLERANCE_UM,
+        peak_um=peak_um,
+        breach_ms=breach_ms,
+        has_tag=True,
+        cartridge=cartridge(),
+        used_in=None,
+        has_gap=False,
+        has_clock=True,
+        has_grant=True,
+        has_fault=False,
+    )
+    return judge(policy, registry, facts).outcome
+
+
+def test_a_lower_limit_that_may_be_reached_is_milder_for_one_session_and_stricter_for_another(
+    tmp_path: Path,
+) -> None:
+    """Why it is `different`: the default pack's 0.5 mm that must not be reached, and 0.4 that may."""
+    before = read_policy("default")
+    document = before.model_dump(mode="json")
+    (tier,) = (one for one in document["tier"] if one["name"] == "cosmetic")
+    tier |= {"max_mm": 0.4, "inclusive": True}
+    after = Policy.model_validate(document)
+    assert said(compare(before, after))["cosmetic depth"] == "different"
+    briefly = {"peak_um": 490, "breach_ms": 0}  # beyond the new limit, but for less than 200 ms
+    assert (judged(before, **briefly), judged(after, **briefly)) == ("review", "compliant")
+    longer = {"peak_um": 460, "breach_ms": 0}
+    assert judged(before, **longer) == "compliant"
+    assert judged(after, **longer | {"breach_ms": 500}) == "violation"
 
 
 def test_a_pack_is_the_same_as_itself(before: Policy) -> None:

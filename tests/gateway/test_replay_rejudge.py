@@ -235,6 +235,27 @@ def test_a_ledger_that_may_not_be_written_is_not(desk: Desk, policy: Policy) -> 
     assert ledger.last_entry_id() == before
 
 
+def test_a_gateway_goes_on_beside_it(desk: Desk, policy: Policy) -> None:
+    """While sessions are judged again, from a connection of its own, others are judged live."""
+    location = desk.ledger.engine.url.database
+    assert location is not None
+    beside = Ledger.open(location)
+    replay.forbid_writing(beside)
+    knowledge = Knowledge(beside)
+    pen = HonestPen("pen-02")
+    desk.take(pen.boot())
+    names, live = [], []
+    for one in rejudge(beside, lambda row: knowledge.rules_by(policy, row), knowledge):
+        names.append(one.session_id)
+        assert one.causes == ()
+        if one.session_id.startswith("pen-01"):  # its turn comes first, by the pens' names
+            live.append(treat(desk, pen, "md-01", 1_000, 10 + len(live)))
+    beside.close()
+    assert names[:3] == ["pen-01-1-1", "pen-01-1-2", "pen-01-1-3"]
+    assert [desk.verdicts()[name] for name in live] == [("compliant", [])] * 3
+    assert names[3:] == live, "what was committed by then is judged again as well"
+
+
 # ---- the command ----
 
 

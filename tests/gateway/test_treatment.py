@@ -393,6 +393,24 @@ def lane(policy: Policy, registry: Registry) -> Lane:
     return lane
 
 
+def test_two_readings_of_a_session_have_two_times(
+    lane: Lane, policy: Policy, registry: Registry
+) -> None:
+    """Else a time series, which knows them by their times, would keep one of them."""
+    assert lane.treatment is not None
+    last_t_ms = lane.treatment.last_t_ms
+    again, next_one = (
+        record(messages.SAMPLES, 4, t_ms, 1, 20, 1, 300, COLUMN, 0, COLUMN, b"\x01")
+        for t_ms in (last_t_ms, last_t_ms + 1)
+    )
+    before = state(lane)
+    with pytest.raises(ProtocolError, match="not after those already sent"):
+        lane.advance(again, by(Rules(policy, registry)), on_the_day, Elsewhere(no_use))
+    assert state(lane) == before
+    lane.advance(next_one, by(Rules(policy, registry)), on_the_day, Elsewhere(no_use))
+    assert lane.next_seq == 5
+
+
 @pytest.mark.parametrize(("impossible", "reason"), IMPOSSIBLE)
 def test_what_is_impossible_leaves_the_lane_as_it_was(
     impossible: Message, reason: str, lane: Lane, policy: Policy, registry: Registry

@@ -191,8 +191,9 @@ class Lane:
     def _samples(self, record: Message, elsewhere: Elsewhere, step: Step) -> None:
         treatment = self._session(record)
         readings = Readings(record)
-        if readings.t_ms[0] < treatment.last_t_ms:
-            raise ProtocolError(STATE_INVALID, "readings from before those already sent")
+        first_t_ms = readings.t_ms[0]
+        if first_t_ms < treatment.last_t_ms or first_t_ms <= treatment.meter.t_ms:
+            raise ProtocolError(STATE_INVALID, "readings not after those already sent")
         had_worked, touched = treatment.meter.has_worked(), treatment.tiers_touched()
         treatment.read(readings)
         meter = treatment.meter

@@ -7,11 +7,13 @@ than NOTE_GOOD_MS. So the answer follows from times alone, whatever arrived firs
 session instead; that is how a forgotten one is written afterwards.
 
 An attested treatment was done without a pen (a roller), so all that is known of it is somebody's word.
-An override is a person's word that a soft rule does not hold in one session. A stock movement says what
-came or went. Pseudonyms are all that is ever known here of a client.
+An override is a person's word that a soft rule does not hold in one session; an acknowledgement, that
+somebody has seen an alert and deals with it. A stock movement says what came or went. Pseudonyms are
+all that is ever known here of a client.
 """
 
 import re
+import unicodedata
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,8 +28,20 @@ from needletrail_gateway.core.stock import Cause
 NOTE_GOOD_MS = 4 * 3_600_000
 
 NOTE, ATTESTED, OVERRIDE, STOCK = "note", "attested", "override", "stock"
+ACKNOWLEDGED = "acknowledged"
 
 _PSEUDONYM = re.compile(r"c-[a-z0-9]{8,32}")
+_IN_TEXT = re.compile(r"(?<![a-z0-9])c-[a-z0-9]{8,}", re.IGNORECASE)
+# The same as people type it: within a word, with a word processor's dash, with blanks, with no dash.
+# Better one too many: without a dash, or with blanks, it takes a digit to be one.
+_DASH = "[-\N{HYPHEN}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}_]"
+_AS_TYPED = re.compile(
+    rf"c{_DASH}[a-z0-9]{{8,}}"
+    rf"|(?<![a-z0-9])c\s*{_DASH}?\s*(?=[a-z]*[0-9])[a-z0-9]{{8,}}"
+    rf"|c{_DASH}(?=[a-z]*[0-9])(?:[a-z0-9][\s._-]?){{7}}[a-z0-9]+",
+    re.IGNORECASE,
+)
+_INVISIBLE = "Cf"  # Unicode's category: soft hyphens, joiners, blanks of no width
 
 
 def _pseudonym(value: object) -> object:
@@ -91,6 +105,15 @@ class OverrideNote(_Entry):
     why: Text
 
 
+class Acknowledgement(_Entry):
+    """An alert that a person has seen and deals with; each alert is acknowledged once."""
+
+    who: Text
+    session: Text
+    code: Code
+    why: Text | None
+
+
 class StockNote(_Entry):
     """What came (above 0) or went (below 0) of a lot of cartridges or of a consumable."""
 
@@ -152,6 +175,18 @@ class Notes:
         if index < 0 or utc_ms - of_person[index][0] > NOTE_GOOD_MS:
             return None
         return of_person[index][2]
+
+
+def without_clients(text: str, instead: str = "(client)") -> str:
+    """A text with something else in place of whatever may be a client's pseudonym, however typed."""
+    shown = "".join(one for one in text if unicodedata.category(one) != _INVISIBLE)
+    plain = unicodedata.normalize("NFKC", shown)
+    return text if _AS_TYPED.search(plain) is None else _AS_TYPED.sub(instead, plain)
+
+
+def names_client(text: str) -> bool:
+    """Whether a client's pseudonym stands in it, written as it is."""
+    return _IN_TEXT.search(text) is not None
 
 
 def body_of(entry: BaseModel) -> dict[str, Any]:

@@ -89,8 +89,27 @@ def verdict_statement(treatment: Treatment, verdict: Verdict) -> dict[str, Any]:
         "breach_spans_ms": meter.breaches.spans,
         "over_limit_ms": meter.over.total_ms,
         "work_ms": meter.work.total_ms,
+        "worked": meter.has_worked(),
         "boot_utc_ms": treatment.boot_utc_ms,
         "started_t_ms": treatment.opened_t_ms,
+    }
+
+
+def visit_row(treatment: Treatment, verdict: Verdict, heard_utc_ms: int) -> dict[str, Any] | None:
+    """What the session is in its client's history; None without a note, work or permit.
+
+    heard_utc_ms: stands for its beginning if nobody knows that.
+    """
+    visit, tier = treatment.visit, verdict.tier
+    if visit is None or tier is None:
+        return None
+    started_utc_ms = treatment.utc_ms(treatment.opened_t_ms)
+    return {
+        "session_id": treatment.session_id,
+        "client": visit.client,
+        "note_entry": visit.entry,
+        "started_utc_ms": heard_utc_ms if started_utc_ms is None else started_utc_ms,
+        "tier": tier,
     }
 
 

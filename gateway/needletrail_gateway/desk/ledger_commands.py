@@ -6,7 +6,7 @@ Exit codes are those of cli.py, and 3 if a ledger was read and is not intact.
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from needletrail_gateway.core.notes import STOCK, StockNote, body_of
+from needletrail_gateway.core.packs import words
+from needletrail_gateway.core.packs.model import Policy
+from needletrail_gateway.core.treatment import utc
 from needletrail_gateway.desk.options import (
     ConfigOption,
     JsonOption,
@@ -23,6 +26,7 @@ from needletrail_gateway.desk.options import (
     WhoOption,
     WhyOption,
     checked,
+    day_of,
     now_utc_ms,
     opened_ledger,
     place_of,
@@ -32,7 +36,8 @@ from needletrail_gateway.record import archive, checkpoints, retention
 from needletrail_gateway.record.checkpoints import Checkpoint, CheckpointError
 from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.record.proof import Proof, prove
-from needletrail_gateway.shell.documents import DocumentError
+from needletrail_gateway.shell.documents import DocumentError, read_policy
+from needletrail_gateway.shell.rulebook import pack_in_force
 from needletrail_gateway.shell.settings import read_settings
 
 EXIT_NOT_INTACT = 3
@@ -336,13 +341,19 @@ def backup(
     "expire",
     short_help="Remove old readings.",
     help="Remove the readings of sessions that were judged before a day. Verdicts, alerts and all else "
-    "stay, and the chain with them; an entry says who removed how many, when and why.",
+    "stay, and the chain with them; an entry says who removed how many, when and why. If the policy "
+    "says how many years readings are kept, the day follows from that, and a later one is refused.",
     epilog="Example: needletrail ledger expire --before 2023-01-01 --dry-run --config gateway.toml",
 )
 def expire(
     before: Annotated[
-        str, typer.Option("--before", metavar="DAY", help="The first day that is kept (UTC).")
-    ],
+        str | None,
+        typer.Option(
+            "--before",
+            metavar="DAY",
+            help="The first day that is kept (UTC); left out: as the policy has it.",
+        ),
+    ] = None,
     config: ConfigOption = None,
     ledger: LedgerOption = None,
     who: WhoOption = None,
@@ -351,30 +362,49 @@ def expire(
     as_json: JsonOption = False,
 ) -> None:
     """Readings that need not be kept any longer."""
-    location, _ = place_of(config, ledger)
-    try:
-        day = datetime.strptime(before, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise DocumentError(f"--before: {before!r} is no day such as 2023-01-01.") from None
+    location, folder = place_of(config, ledger)
     now = now_utc_ms()
-    before_utc_ms = round(day.timestamp() * 1000)
-    if before_utc_ms > now:
-        raise DocumentError(f"--before: {before} has not come yet.")
     name = who_is_it(who)
     checked("--why", why)
-    with opened_ledger(location) as opened, _Bar("Looking at sessions", as_json) as progress:
-        done = retention.expire(
-            opened, before_utc_ms, name, why, now, is_dry=dry_run, progress=progress
-        )
+    given = None if before is None else day_of("--before", before)
+    with opened_ledger(location) as opened:
+        policy = pack_in_force(opened, lambda wanted: read_policy(wanted, folder))
+        day = _first_kept(given, policy, utc(now).date())
+        before_utc_ms = round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
+        with _Bar("Looking at sessions", as_json) as progress:
+            done = retention.expire(
+                opened, before_utc_ms, name, why, now, is_dry=dry_run, progress=progress
+            )
     if as_json:
         counts = {"sessions": done.sessions, "entries": done.entries, "bytes": done.bytes}
-        print(json.dumps(counts | {"dry_run": dry_run}))
+        print(json.dumps(counts | {"before": day.isoformat(), "dry_run": dry_run}))
     else:
         verb = "would be" if dry_run else "were"
         print(
-            f"Readings of {done.sessions} sessions {verb} removed: {done.entries} entries, "
-            f"{done.bytes} bytes."
+            f"Readings of {done.sessions} sessions judged before {day} {verb} removed: "
+            f"{done.entries} entries, {done.bytes} bytes."
         )
+
+
+def _first_kept(given: date | None, policy: Policy, today: date) -> date:
+    """The first day of which readings are kept; DocumentError if the policy keeps more than that."""
+    rule = policy.retention
+    if given is not None and given > today:
+        raise DocumentError(f"--before: {given} has not come yet.")
+    if rule is None:
+        if given is None:
+            raise DocumentError(
+                f"give --before DAY: the pack {policy.name} does not say how many years readings are "
+                "kept ([retention] samples_kept_years), so they are kept for ever"
+            )
+        return given
+    kept_from = rule.kept_from(today)
+    if given is not None and given > kept_from:
+        raise DocumentError(
+            f"--before: {given} is too late, {kept_from} is the latest day: by the pack {policy.name} "
+            f"{words.retention_words(rule)}. {rule.citation[0]}"
+        )
+    return kept_from if given is None else given
 
 
 @ledger_app.command(

@@ -4,11 +4,14 @@ import getpass
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from needletrail_gateway.core.notes import names_client
+from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import DocumentError
 from needletrail_gateway.shell.settings import read_settings
@@ -53,6 +56,17 @@ def checked(option: str, text: str) -> str:
     return text
 
 
+def for_dashboards(option: str, text: str) -> str:
+    """The same for a text that dashboards show: it must not name a client, not even by pseudonym."""
+    checked(option, text)
+    if names_client(text):
+        raise DocumentError(
+            f"{option}: dashboards show this text. Leave the client's pseudonym out of it; the note on "
+            "the treatment says who it was."
+        )
+    return text
+
+
 def place_of(config: Path | None, ledger: Path | None) -> tuple[str | Path, Path | None]:
     """Where the ledger is that the options name, and the folder of packs if the settings name one."""
     if (config is None) == (ledger is None):
@@ -72,3 +86,19 @@ def opened_ledger(location: str | Path) -> Iterator[Ledger]:
         yield opened
     finally:
         opened.close()
+
+
+def registry_in_force(ledger: Ledger) -> Registry:
+    """The registry; DocumentError if there is none yet."""
+    found = ledger.registry()
+    if found is None:
+        raise DocumentError("the ledger holds no registry yet. Import one first.")
+    return found[1]
+
+
+def day_of(option: str, text: str) -> date:
+    """A day; DocumentError if it is none."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
+    except ValueError as error:
+        raise DocumentError(f"{option}: {text!r} is not a day, such as 2026-11-23.") from error

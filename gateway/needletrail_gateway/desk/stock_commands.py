@@ -1,8 +1,9 @@
 """`needletrail stock`: what is there, how long it lasts, and who had something of a recalled lot."""
 
 import json
-from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from collections.abc import Callable
+from datetime import date
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
@@ -28,10 +29,13 @@ from needletrail_gateway.desk.options import (
     JsonOption,
     LedgerOption,
     WhoOption,
+    WhyOption,
     checked,
+    day_of,
     now_utc_ms,
     opened_ledger,
     place_of,
+    registry_in_force,
     who_is_it,
 )
 from needletrail_gateway.record.ledger import Ledger
@@ -49,7 +53,17 @@ CountArgument = Annotated[int, typer.Argument(metavar="N", min=0, help="How many
 LotOption = Annotated[
     str | None, typer.Option("--lot", metavar="LOT", help="The lot; must be given for cartridges.")
 ]
-WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why, for the record.")]
+_MOVEMENTS: tuple[tuple[str, Cause, Literal[-1, 1], str, str], ...] = (
+    ("receive", "received", 1, "More came.", "More of an item came."),
+    (
+        "use",
+        "used",
+        -1,
+        "Some was used.",
+        "Some of a consumable was used, outside any treatment note.",
+    ),
+    ("discard", "discarded", -1, "Some was thrown away.", "Some of an item was thrown away."),
+)
 
 
 @stock_app.command(
@@ -156,52 +170,25 @@ def _stock_json(registry: Registry, found: list[Product], seen: Any, on: date) -
     }
 
 
-@stock_app.command("receive", short_help="More came.", help="More of an item came.")
-def receive(
-    item: ItemArgument,
-    count: CountArgument,
-    why: WhyOption,
-    lot: LotOption = None,
-    config: ConfigOption = None,
-    ledger: LedgerOption = None,
-    who: WhoOption = None,
-) -> None:
-    """Stock rises."""
-    _move(item, lot, count, "received", why, who, config, ledger)
+def _movement(cause: Cause, sign: Literal[-1, 1]) -> Callable[..., None]:
+    """A command that records so many of an item, come (1) or gone (-1)."""
+
+    def move(
+        item: ItemArgument,
+        count: CountArgument,
+        why: WhyOption,
+        lot: LotOption = None,
+        config: ConfigOption = None,
+        ledger: LedgerOption = None,
+        who: WhoOption = None,
+    ) -> None:
+        _move(item, lot, sign * count, cause, why, who, config, ledger)
+
+    return move
 
 
-@stock_app.command(
-    "use",
-    short_help="Some was used.",
-    help="Some of a consumable was used, outside any treatment note.",
-)
-def use(
-    item: ItemArgument,
-    count: CountArgument,
-    why: WhyOption,
-    lot: LotOption = None,
-    config: ConfigOption = None,
-    ledger: LedgerOption = None,
-    who: WhoOption = None,
-) -> None:
-    """Stock falls, and the forecast knows it."""
-    _move(item, lot, -count, "used", why, who, config, ledger)
-
-
-@stock_app.command(
-    "discard", short_help="Some was thrown away.", help="Some of an item was thrown away."
-)
-def discard(
-    item: ItemArgument,
-    count: CountArgument,
-    why: WhyOption,
-    lot: LotOption = None,
-    config: ConfigOption = None,
-    ledger: LedgerOption = None,
-    who: WhoOption = None,
-) -> None:
-    """Stock falls."""
-    _move(item, lot, -count, "discarded", why, who, config, ledger)
+for _name, _cause, _sign, _short, _long in _MOVEMENTS:
+    stock_app.command(_name, short_help=_short, help=_long)(_movement(_cause, _sign))
 
 
 @stock_app.command(
@@ -335,22 +322,6 @@ def _show_touched(gtin: str, lot: str, found: list[dict[str, Any]], as_json: boo
         )
     Console().print(table)
     print(f"{len(found)} sessions, {len(people)} practitioners, {len(clients)} clients.")
-
-
-def registry_in_force(ledger: Ledger) -> Registry:
-    """The registry; DocumentError if there is none yet."""
-    found = ledger.registry()
-    if found is None:
-        raise DocumentError("the ledger holds no registry yet. Import one first.")
-    return found[1]
-
-
-def day_of(option: str, text: str) -> date:
-    """A day; DocumentError if it is none."""
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
-    except ValueError as error:
-        raise DocumentError(f"{option}: {text!r} is not a day, such as 2026-11-23.") from error
 
 
 def _item(registry: Registry, name: str, lot: str | None) -> Item:

@@ -6,6 +6,7 @@ shell's history.
 
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,16 +32,16 @@ from needletrail_gateway.desk.options import (
     JsonOption,
     LedgerOption,
     WhoOption,
-    checked,
+    for_dashboards,
     now_utc_ms,
     opened_ledger,
     place_of,
+    registry_in_force,
     who_is_it,
 )
 from needletrail_gateway.desk.registry_commands import moment_utc_ms
-from needletrail_gateway.desk.stock_commands import registry_in_force
-from needletrail_gateway.record.ledger import Group, Ledger
-from needletrail_gateway.replay.amend import amend
+from needletrail_gateway.record.ledger import Ledger
+from needletrail_gateway.replay.amend import amend, amend_later
 from needletrail_gateway.shell.documents import DocumentError, read_policy
 from needletrail_gateway.shell.notebook import Notebook
 
@@ -86,7 +87,8 @@ AtOption = Annotated[
     short_help="Who is treated, before it begins.",
     help="Note a treatment before the needles touch the skin. It belongs to what the practitioner then "
     "does: their sessions of the next four hours, until their next note. With --session it belongs "
-    "to that session alone; then it may be written afterwards, and the session is judged again.",
+    "to that session alone. A note may be written afterwards (--at, --session): sessions that it "
+    "belongs to are judged again.",
     epilog="Example: needletrail treatment note --client c-7k2m9qxa --practitioner rn-01 "
     "--answers answers.toml --area full-face --config gateway.toml",
 )
@@ -113,13 +115,15 @@ def note(
         policy = read_policy(registry.clinic.policy, folder)
         if session is not None:
             opened.session(session)
+        now = now_utc_ms()
         fields = _common(
-            registry, policy, practitioner, client, answers, prevented, area, used, at, who
+            registry, policy, practitioner, client, answers, prevented, area, used, at, who, now
         )
         made = _made(TreatmentNote, fields | {"session": session})
-        entry = opened.note(NOTE, body_of(made), now_utc_ms(), session)
-        verdict = None if session is None else _amended(opened, session, "note")
-    _said(entry, as_json, _healing(registry, policy, practitioner), verdict)
+        entry = opened.note(NOTE, body_of(made), now, session)
+        verdict = _amended(opened, session, "note") if session is not None else None
+        others = [] if session is not None else _amended_by_time(opened)
+    _said(entry, as_json, _healing(registry, policy, practitioner), verdict, others)
 
 
 @treatment_app.command(
@@ -151,8 +155,9 @@ def attest(
     with opened_ledger(location) as opened:
         registry = registry_in_force(opened)
         policy = read_policy(registry.clinic.policy, folder)
+        now = now_utc_ms()
         fields = _common(
-            registry, policy, practitioner, client, answers, prevented, area, used, at, who
+            registry, policy, practitioner, client, answers, prevented, area, used, at, who, now
         )
         more = {"device": device, "needle_mm": needle_mm, "minutes": minutes}
         made = _made(AttestedTreatment, fields | more)
@@ -164,16 +169,17 @@ def attest(
         judged = judge_attested(policy, registry, person, made, visit, on)
         version = f"{policy.name} {policy.version}"
         found = {"verdict": judged.outcome, "reasons": judged.reasons, "policy": version}
-        entry = opened.note(ATTESTED, body_of(made.model_copy(update=found)), now_utc_ms())
+        row = None
         if judged.tier is not None:
             row = {
-                "session_id": f"attested-{entry}",
                 "client": made.client,
-                "note_entry": entry,
                 "started_utc_ms": made.at_utc_ms,
                 "tier": judged.tier,
             }
-            opened.commit(Group(visits=[row]), now_utc_ms())
+        body = body_of(made.model_copy(update=found))
+        entry = opened.note(ATTESTED, body, now, visit=row)
+        if row is not None:
+            amend_later(opened, row | {"note_entry": entry}, NOTE, now_utc_ms())
     verdict = {"verdict": judged.outcome, "reasons": list(judged.reasons)}
     _said(entry, as_json, _healing(registry, policy, practitioner), verdict)
 
@@ -184,21 +190,26 @@ def attest(
     help="Record that a soft rule does not hold in one session. The reason stays in its statement, "
     "with your word beside it, and counts no more: the session is judged again, and the new verdict is "
     "entered beside the old one. A session that is still open takes it up at its end. A hard rule can "
-    "not be overridden.",
+    "not be overridden. Who and why appear on dashboards: name no client there.",
     epilog="Example: needletrail treatment override pen-01-1-7 DURATION_LONG --why 'two areas' "
     "--config gateway.toml",
 )
 def override(
     session: Annotated[str, typer.Argument(metavar="SESSION", help="PEN-EPOCH-NUMBER.")],
     code: Annotated[str, typer.Argument(metavar="CODE", help="The reason's code.")],
-    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why it does not hold here.")],
+    why: Annotated[
+        str,
+        typer.Option(
+            "--why", metavar="TEXT", help="Why it does not hold here; dashboards show it: no client."
+        ),
+    ],
     config: ConfigOption = None,
     ledger: LedgerOption = None,
     who: WhoOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Somebody answers for it."""
-    why, who = checked("--why", why), who_is_it(who)
+    why, who = for_dashboards("--why", why), for_dashboards("--who", who_is_it(who))
     location, folder = place_of(config, ledger)
     with opened_ledger(location) as opened:
         opened.session(session)
@@ -241,6 +252,7 @@ def _common(
     used: list[str] | None,
     at: str | None,
     who: str | None,
+    now: int,
 ) -> dict[str, Any]:
     """What all treatments have in common, checked against registry and policy."""
     if registry.find_practitioner(practitioner) is None:
@@ -251,7 +263,7 @@ def _common(
             raise DocumentError(_unknown_condition("--prevented", condition, policy))
     return {
         "who": who_is_it(who),
-        "at_utc_ms": now_utc_ms() if at is None else moment_utc_ms("--at", at),
+        "at_utc_ms": now if at is None else moment_utc_ms("--at", at),
         "practitioner": practitioner,
         "client": client,
         "screening": screening,
@@ -309,6 +321,16 @@ def _healing(registry: Registry, policy: Policy, practitioner: str) -> str | Non
     return None if rule is None else rule.tell
 
 
+def _amended_by_time(ledger: Ledger) -> list[str]:
+    """The sessions that began after a note's time and were judged before it was written."""
+    notes = Notebook(ledger)
+    notes.read_on()
+    overtaken = sorted(notes.overtaken())
+    for session_id in overtaken:
+        amend(ledger, session_id, NOTE, now_utc_ms())
+    return overtaken
+
+
 def _amended(ledger: Ledger, session: str, because: str) -> dict[str, Any] | None:
     """The session's statement after it was judged again; None while it is open."""
     row = ledger.session(session)
@@ -319,10 +341,16 @@ def _amended(ledger: Ledger, session: str, because: str) -> dict[str, Any] | Non
 
 
 def _said(
-    entry: int, as_json: bool, tell: str | None = None, verdict: dict[str, Any] | None = None
+    entry: int,
+    as_json: bool,
+    tell: str | None = None,
+    verdict: dict[str, Any] | None = None,
+    judged_again: Sequence[str] = (),
 ) -> None:
     if as_json:
-        said = {"entry": entry, "tell_client": tell}
+        said: dict[str, Any] = {"entry": entry, "tell_client": tell}
+        if judged_again:
+            said["judged_again"] = list(judged_again)
         if verdict is not None:
             said |= {"verdict": verdict["verdict"], "reasons": verdict["reasons"]}
         print(json.dumps(said))
@@ -331,5 +359,7 @@ def _said(
     if verdict is not None:
         reasons = f" ({', '.join(verdict['reasons'])})" if verdict["reasons"] else ""
         print(f"The verdict is: {verdict['verdict']}{reasons}.")
+    if judged_again:
+        print(f"Judged again, with this note: {', '.join(judged_again)}.")
     if tell is not None:
         print(f"Tell the client: {tell}")

@@ -11,7 +11,7 @@ import hashlib
 import json
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -44,7 +44,7 @@ from needletrail_gateway.core.registry.history import History, Version
 from needletrail_gateway.core.registry.model import Keys, Registry
 from needletrail_gateway.record import chain, schema
 
-NEWEST_SCHEMA = "0004"
+NEWEST_SCHEMA = "0005"
 QUARANTINE_KEPT = 10_000  # the newest so many; the tallies count all
 QUARANTINE_MESSAGE_KEPT = 4_096
 SALT = "salt"  # in the body of what people say; it says nothing
@@ -52,6 +52,14 @@ CONFLICT = "conflict"  # an entry: two different records claim one place in a se
 CHANGE = "change"  # an entry: what changed in the registry, who, why
 _VERSIONS = (CHANGE, "registry")  # the second: a whole registry, in ledgers of schema 0002 and before
 _LAST_LINK = select(schema.entry.c.id, schema.entry.c.chain).order_by(schema.entry.c.id.desc()).limit(1)
+_NEWS = (
+    select(schema.entry.c.id, schema.entry.c.kind, schema.entry.c.session_id)
+    .where(
+        schema.entry.c.kind.in_(bindparam("kinds", expanding=True)),
+        schema.entry.c.id > bindparam("after_id"),
+    )
+    .order_by(schema.entry.c.id)
+)
 # A pen's records have rising numbers and its other entries none, so an index answers both.
 _OF_PEN = select(schema.entry.c.id, schema.entry.c.pen_chain).where(
     schema.entry.c.pen == bindparam("of_pen"), schema.entry.c.epoch == bindparam("of_epoch")
@@ -261,13 +269,20 @@ class Ledger:
         body: Mapping[str, Any],
         now_utc_ms: int,
         session_id: str | None = None,
+        visit: Mapping[str, Any] | None = None,
     ) -> int:
         """Append what a person has to say (core/notes). Returns the entry's id.
 
         With salt: should the body be removed one day, its SHA-256 stays, and what it said must not be
-        found by trying.
+        found by trying. visit: of a treatment without a pen; a row without session and note.
         """
-        return self.enter(kind, {**body, SALT: secrets.token_hex(16)}, now_utc_ms, session_id)
+        entry = NewEntry(kind, to_json({**body, SALT: secrets.token_hex(16)}), session_id=session_id)
+        with self.engine.begin() as connection:
+            entry_id = append(connection, [entry], now_utc_ms)[0]
+            if visit is not None:
+                row = {**visit, "session_id": f"attested-{entry_id}", "note_entry": entry_id}
+                connection.execute(insert(schema.visit), [row])
+        return entry_id
 
     def enter(
         self,
@@ -358,7 +373,12 @@ class Ledger:
             .order_by(columns.started_utc_ms)
         )
 
-    def all_entries(self, *kinds: str, after_id: int = 0) -> list[Entry]:
+    def visit(self, session_id: str) -> dict[str, Any] | None:
+        """What a session is in its client's history, as a row; None if it is in none."""
+        found = self._rows(select(schema.visit).where(schema.visit.c.session_id == session_id))
+        return found[0] if found else None
+
+    def all_entries(self, *kinds: str, after_id: int = 0, until_id: int | None = None) -> list[Entry]:
         """Every entry of these kinds whose body is still there, oldest first."""
         columns = schema.entry.c
         query = (
@@ -366,7 +386,15 @@ class Ledger:
             .where(columns.kind.in_(kinds), columns.id > after_id)
             .order_by(columns.id)
         )
+        if until_id is not None:
+            query = query.where(columns.id <= until_id)
         return [entry for entry in self._entries(query) if not entry.is_removed]
+
+    def news(self, kinds: Sequence[str], after_id: int) -> list[tuple[int, str, str | None]]:
+        """(id, kind, session_id) of each entry of these kinds after a number, oldest first."""
+        with self._reader.connect() as connection:
+            found = connection.execute(_NEWS, {"kinds": kinds, "after_id": after_id})
+            return [(row[0], row[1], row[2]) for row in found]
 
     def pins(self, pen_id: str, epoch: int, from_boot: int) -> list[dict[str, Any]]:
         """A pen's clock pins of a boot and of later ones, as rows, oldest first."""

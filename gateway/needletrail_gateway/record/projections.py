@@ -1,8 +1,8 @@
 """What the other tables must say, going by the entries: sessions, alerts, pins, lanes and keys.
 
-`Expected` gathers it while the entries go by, and `compare` holds it against the tables. What only a
-judge could tell (which use of a cartridge a session belongs to, and whether it worked) is left to a
-replay.
+`Expected` gathers it while the entries go by, and `compare` holds it against the tables. Of a session
+that is still open it is not known whether it has worked, since that takes a judge; of any other its
+verdict says so.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,9 +26,13 @@ class Expected:
     sessions: dict[str, dict[str, Any]] = field(default_factory=dict)
     alerts: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     shown: dict[tuple[str, str], int] = field(default_factory=dict)  # the last entry that says so
+    acknowledged: dict[tuple[str, str], int] = field(default_factory=dict)  # the first one
     pins: dict[int, dict[str, Any]] = field(default_factory=dict)
     clients: dict[int, Any] = field(default_factory=dict)  # by the entry of the note
     next_seq: dict[Lane, int] = field(default_factory=dict)
+    use_ids: dict[Lane, str] = field(default_factory=dict)  # of the newest session
+    versions: dict[int, bool] = field(default_factory=dict)  # entries that make the registry another
+    packs: dict[int, bool] = field(default_factory=dict)  # entries that hold a policy pack
     keys: dict[Lane, tuple[int, bool]] = field(default_factory=dict)  # the entry; is it retired
 
     def copy(self) -> Self:
@@ -38,12 +42,16 @@ class Expected:
             setattr(other, name, dict(getattr(self, name)))
         return other
 
-    def open(self, row: Row, session_id: str) -> None:
-        """A session's first record."""
+    def open(self, row: Row, session_id: str, *, is_kept: bool) -> None:
+        """A session's first record. is_kept: the cartridge of the session before stayed in the pen."""
+        lane = (row.pen, row.epoch)
+        use_id = self.use_ids.get(lane, session_id) if is_kept else session_id
+        self.use_ids[lane] = use_id
         self.sessions[session_id] = {
             "opened_entry": row.id,
             "pen": row.pen,
             "epoch": row.epoch,
+            "use_id": use_id,
             "verdict": None,
             "verdict_entry": None,
         }
@@ -58,6 +66,13 @@ class Expected:
             facts["started"] = said["started"]
         if "scope_mm" in said:
             facts["scope_mm"] = said["scope_mm"]
+        if "worked" in said:
+            facts["worked"] = said["worked"]
+        elif said.get("work_ms"):  # older verdicts do not say so where it was but a moment
+            facts["worked"] = True
+        for name in ("registry_entry", "policy_entry"):
+            if said.get(name) is not None:
+                facts[name] = said[name]
         facts["practitioner"] = said.get("practitioner")
         facts |= {"verdict": said.get("verdict"), "verdict_entry": row.id}
         session_id = str(row.session_id)
@@ -71,6 +86,10 @@ class Expected:
     def show(self, entry: int, session_id: str, code: str) -> None:
         """A pen confirms that it has shown an alert."""
         self.shown[session_id, code] = entry
+
+    def acknowledge(self, row: Row, alert: tuple[str, str]) -> None:
+        """A person has seen an alert."""
+        self.acknowledged.setdefault(alert, row.id)
 
     def pin(self, row: Row, said: Mapping[str, Any]) -> None:
         """A pin of a boot."""
@@ -109,10 +128,14 @@ def _compare_sessions(connection: Connection, expected: Expected) -> Iterator[tu
             continue
         seen: dict[str, Any] = row | {
             "reused": bool(row["reused"]),
+            "worked": bool(row["worked"]),
             "started": iso(row["started_utc_ms"]),
             "scope_mm": None if row["limit_um"] is None else row["limit_um"] / 1000,
         }
         yield from _differences("session", session_id, seen, facts, "verdict_entry", "opened_entry")
+        for name, known in (("registry_entry", expected.versions), ("policy_entry", expected.packs)):
+            if row[name] not in known and (name, row[name]) != ("policy_entry", None):
+                yield None, f"table session: {name} of {session_id} is {row[name]}, which is none"
     for session_id, facts in missing.items():
         entry = facts.get("opened_entry", facts["verdict_entry"])
         yield entry, f"table session: the row of session {session_id} is missing"
@@ -144,6 +167,7 @@ def _compare_alerts(connection: Connection, expected: Expected) -> Iterator[tupl
             facts = facts | {"reached_pen": False}
         elif not row["reached_pen"] and shown is not None and shown > facts["entry"]:
             facts = facts | {"reached_pen": True}
+        facts = facts | {"acknowledged_entry": expected.acknowledged.get(alert)}
         seen = row | {"reached_pen": bool(row["reached_pen"])}
         yield from _differences("alert", name, seen, facts, "entry")
     for (session_id, code), facts in missing.items():
@@ -173,6 +197,13 @@ def _compare_lanes(connection: Connection, expected: Expected) -> Iterator[tuple
                 None,
                 f"table lane: record {row['next_seq']} of pen {row['pen']} in epoch {row['epoch']} is "
                 f"awaited next, going by the entries it is {awaited}",
+            )
+        use_id = expected.use_ids.get((row["pen"], row["epoch"]))
+        if row["last_use_id"] != use_id:
+            yield (
+                None,
+                f"table lane: last_use_id of pen {row['pen']} in epoch {row['epoch']} is "
+                f"{row['last_use_id']}, going by the entries it is {use_id}",
             )
     for pen_id, epoch in missing:
         yield None, f"table lane: the row of pen {pen_id} in epoch {epoch} is missing"

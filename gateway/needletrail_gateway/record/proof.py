@@ -20,7 +20,7 @@ from typing import Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection
 
-from needletrail_gateway.core.notes import ATTESTED, NOTE
+from needletrail_gateway.core.notes import ACKNOWLEDGED, ATTESTED, NOTE
 from needletrail_gateway.core.treatment import session_name
 from needletrail_gateway.record import chain, checkpoints
 from needletrail_gateway.record.checkpoints import Checkpoint, CheckpointError
@@ -299,7 +299,8 @@ class Walk:
         if session_id != row.session_id:
             raise _WrongError(f"its message is of session {session_id}, not {row.session_id}")
         if record.kind == messages.OPEN:
-            self.expected.open(row, session_id)
+            is_kept = record.cause == messages.OPENED_BY_BADGE
+            self.expected.open(row, session_id, is_kept=is_kept)
         elif record.kind == messages.ALERT_SHOWN:
             self.expected.show(row.id, session_id, record.code)
 
@@ -316,7 +317,8 @@ class Walk:
                 raise _WrongError(f"it can have no MAC: {error}") from None
         return found
 
-    def _check_registry(self, _row: Row, said: dict[str, Any]) -> None:
+    def _check_registry(self, row: Row, said: dict[str, Any]) -> None:
+        self.expected.versions[row.id] = True
         clinic = said.get("clinic")
         for change in said.get("changes", []):
             if isinstance(change, dict) and change.get("section") == "clinic":
@@ -327,6 +329,9 @@ class Walk:
         if self.clinic not in (None, found):
             raise _WrongError(f"it makes the clinic {self.clinic} the clinic {found}")
         self.clinic = str(found)
+
+    def _check_policy(self, row: Row, _said: dict[str, Any]) -> None:
+        self.expected.packs[row.id] = True
 
     def _check_gap(self, row: Row, said: dict[str, Any]) -> None:
         lane = (row.pen, row.epoch)
@@ -354,6 +359,14 @@ class Walk:
         if said.get("session_id") != row.session_id:
             raise _WrongError(f"its alert is on session {said.get('session_id')}")
         self.expected.alert(row, said)
+
+    def _check_acknowledged(self, row: Row, said: dict[str, Any]) -> None:
+        if said.get("session") != row.session_id:
+            raise _WrongError(f"it acknowledges an alert of session {said.get('session')}")
+        alert = (str(row.session_id), str(said.get("code")))
+        if alert not in self.expected.alerts and not self.is_broken:
+            raise _WrongError(f"it acknowledges an alert that was not raised: {alert[1]}")
+        self.expected.acknowledge(row, alert)
 
     def _check_pin(self, row: Row, said: dict[str, Any]) -> None:
         self.expected.pin(row, said)
@@ -511,11 +524,13 @@ _COLUMNS: dict[str, tuple[type, ...]] = {
 _CHECKS: dict[str, Callable[[Walk, Row, dict[str, Any]], None]] = {
     "change": Walk._check_registry,
     "registry": Walk._check_registry,
+    "policy": Walk._check_policy,
     "gap": Walk._check_gap,
     "enrolment": Walk._check_key,
     "retirement": Walk._check_key,
     "verdict": Walk._check_verdict,
     "alert": Walk._check_alert,
+    ACKNOWLEDGED: Walk._check_acknowledged,
     "pin": Walk._check_pin,
     NOTE: Walk._check_note,
     ATTESTED: Walk._check_note,

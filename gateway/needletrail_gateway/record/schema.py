@@ -82,6 +82,7 @@ alert = Table(
     Column("entry", BigInteger, nullable=False),
     Column("raised_utc_ms", BigInteger),
     Column("reached_pen", Boolean, nullable=False),
+    Column("acknowledged_entry", BigInteger),  # null: the alert is open
 )
 
 lane = Table(

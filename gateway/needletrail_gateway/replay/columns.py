@@ -75,6 +75,8 @@ def joined(parts: Sequence[Columns]) -> Columns:
     """Readings that follow one another."""
     if not parts:
         return _one_by_one([])
+    if len(parts) == 1:
+        return parts[0]
     counts = np.concatenate([np.diff(part.firsts) for part in parts])
     return Columns(
         np.concatenate([part.t_ms for part in parts]),

@@ -3,7 +3,7 @@
 Strategy: everything is as the ledger has it today, and in the order of treatment. Live, a session whose
 records came late could not be known to those judged before; here the cartridge's first use is the one
 that was first, whoever told of it when. Packs and registries are those that the session's row names.
-Of cartridges only those that worked in several sessions are held, so a year needs no more room.
+Of cartridges only those that worked in several sessions are held, and of clients a line a treatment.
 """
 
 from collections import OrderedDict, defaultdict
@@ -20,26 +20,28 @@ from needletrail_gateway.record import schema
 from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.notebook import Notebook
 from needletrail_gateway.shell.rulebook import POLICY
-from needletrail_protocol.tables import UTC_MAX
 
-_CLIENTS_KEPT = 1_000
 _KEPT = 32  # rules that were made; most ask for the same
 _Use = tuple[int, str, str]  # when it began, session, use
 
 
 class Knowledge:
-    """What was written up to the moment in which it is made, or last read on."""
+    """What was written up to the moment in which it was last read on."""
 
     def __init__(self, ledger: Ledger, *, is_for_all: bool = True) -> None:
-        """`is_for_all`: many sessions will be asked for, so what they share is read beforehand."""
+        """`is_for_all`: many sessions will be asked for, so what they share is read now, beforehand.
+
+        Else nothing is known until it is read on for the first time.
+        """
         self._ledger = ledger
-        self._remembering = _Remembering(ledger.engine)
+        self._remembering = _Remembering(ledger.engine, is_for_all)
         self._notebook = Notebook(self._remembering)
         self._packs: dict[int, Policy] = {}
         self._made: OrderedDict[tuple[int, int], tuple[Policy, Rules]] = OrderedDict()
         self._is_for_all = is_for_all
         self._uses: Mapping[tuple[str, str], list[_Use]] = {}
-        self.read_on()
+        if is_for_all:
+            self.read_on()
 
     def read_on(self) -> None:
         """Take in what was written since. It costs as much as there is of that."""
@@ -90,10 +92,14 @@ class Knowledge:
 
     def rules_of(self, policy: Policy, registry: Registry, registry_entry: int = 0) -> Rules:
         """A pack and a registry; if the ledger has that very pack, its entry is named."""
-        for entry, known in self._packs.items():
-            if known is policy or known == policy:
-                return Rules(known, registry, entry, registry_entry)
-        return Rules(policy, registry, 0, registry_entry)
+        packs = self._packs.items()
+        # The very one first: a clinic may have come back to a pack that it had before.
+        entry = next((entry for entry, known in packs if known is policy), None)
+        if entry is None:
+            entry = next((entry for entry, known in packs if known == policy), None)
+        if entry is None:
+            return Rules(policy, registry, 0, registry_entry)
+        return Rules(self._packs[entry], registry, entry, registry_entry)
 
     def _used_in(self, row: Mapping[str, Any]) -> str | None:
         if row["serial"] is None:
@@ -115,24 +121,26 @@ class Knowledge:
 
 
 class _Remembering(Ledger):
-    """A ledger that reads what a client had once, for all of the client's sessions."""
+    """A ledger that reads what clients had once: all of it, or one client's when that is asked for."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, is_for_all: bool) -> None:
         super().__init__(engine)
-        self._clients: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
+        self._is_for_all = is_for_all
+        self._clients: dict[str, list[dict[str, Any]]] | None = None
 
     def forget(self) -> None:
         """Read anew what is asked for from now on."""
-        self._clients.clear()
+        self._clients = None
 
     def visits(self, client: str, before_utc_ms: int) -> list[dict[str, Any]]:
         """What a client had before a time, as rows, oldest first."""
-        found = self._clients.get(client)
-        if found is None:
-            found = self._clients[client] = super().visits(client, UTC_MAX)
-            if len(self._clients) > _CLIENTS_KEPT:
-                self._clients.popitem(last=False)
-        return [row for row in found if row["started_utc_ms"] < before_utc_ms]
+        if not self._is_for_all:
+            return super().visits(client, before_utc_ms)
+        if self._clients is None:
+            self._clients = {}
+            for row in self._rows(select(schema.visit).order_by(schema.visit.c.started_utc_ms)):
+                self._clients.setdefault(row["client"], []).append(row)
+        return [row for row in self._clients.get(client, ()) if row["started_utc_ms"] < before_utc_ms]
 
 
 def _shared_cartridges(ledger: Ledger) -> dict[tuple[str, str], list[_Use]]:

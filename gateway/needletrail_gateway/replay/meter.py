@@ -67,11 +67,12 @@ class Work:
             raise ValueError("a session without readings has nothing to be counted")
         self._t_ms = t_ms = columns.t_ms
         self.medians = medians(columns.dial, lead)
-        is_stroke, self.strokes = _strokes(columns.strokes, strokes)
-        self.is_working = _is_motor_on(t_ms, is_stroke)
-        self.is_working &= columns.contact
         steps_ms = np.diff(t_ms)
         longest_ms = int(steps_ms.max()) if len(steps_ms) else 0
+        is_even = longest_ms > 0 and int(steps_ms.min()) == longest_ms
+        is_stroke, self.strokes = _strokes(columns.strokes, strokes)
+        self.is_working = _is_motor_on(t_ms, is_stroke, longest_ms if is_even else None)
+        self.is_working &= columns.contact
         has_holes = longest_ms > measure.READING_HOLD_MS
         self.longest_hole_ms = longest_ms if has_holes else 0
         self._is_hole = steps_ms > measure.READING_HOLD_MS if has_holes else None
@@ -169,8 +170,13 @@ def _strokes(counter: Ints, before: int) -> tuple[Flags, int]:
     return is_stroke, int(counter[-1])
 
 
-def _is_motor_on(t_ms: Ints, is_stroke: Flags) -> Flags:
-    """Whether the last stroke is no older than MOTOR_HOLD_MS."""
+def _is_motor_on(t_ms: Ints, is_stroke: Flags, period_ms: int | None) -> Flags:
+    """Whether the last stroke is no older than MOTOR_HOLD_MS. period_ms: if it is always the same."""
+    if period_ms is not None:  # as almost always: then it was no more than so many readings ago
+        is_on = is_stroke.copy()
+        for ago in range(1, min(measure.MOTOR_HOLD_MS // period_ms, len(is_on) - 1) + 1):
+            is_on[ago:] |= is_stroke[:-ago]
+        return is_on
     last_ms = np.where(is_stroke, t_ms, _NEVER)
     np.maximum.accumulate(last_ms, out=last_ms)
     last_ms += measure.MOTOR_HOLD_MS

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from needletrail_gateway.core.clock import boot_clock
+from needletrail_gateway.core.judging import judge as judging
+from needletrail_gateway.core.judging.facts import Facts
 from needletrail_gateway.core.judging.judge import Verdict
 from needletrail_gateway.core.packs.model import Code
 from needletrail_gateway.core.registry.model import Pen
@@ -49,7 +51,8 @@ def judge(recorded: Recorded, rules: Rules, elsewhere: Elsewhere) -> Judged:
     if pen is None:
         raise UnknownPenError(f"the registry has no pen {recorded.row['pen']}")
     treatment = Replayed(recorded, rules, pen)
-    treatment.new_alerts(elsewhere)
+    # Under one scope, work never takes away what there was to warn of before it. So it is enough to ask
+    # at the end of the session, and before a badge brings another scope.
     for event in recorded.events:
         treatment.read_to(event.readings)
         treatment.take(event.record, elsewhere)
@@ -57,7 +60,7 @@ def judge(recorded: Recorded, rules: Rules, elsewhere: Elsewhere) -> Judged:
     treatment.has_gap |= recorded.has_gap
     closed_t_ms = recorded.closed_t_ms
     verdict = treatment.close(treatment.last_t_ms if closed_t_ms is None else closed_t_ms, elsewhere)
-    treatment.new_alerts(elsewhere)
+    treatment.warn()
     return Judged(treatment, verdict, frozenset(treatment.alerted))
 
 
@@ -87,7 +90,9 @@ class _CountedMeter(ArrayMeter):
 
 
 class Replayed(Treatment):
-    """A session of the past."""
+    """A session of the past. known: what was known of it when facts() was last asked."""
+
+    known: Facts
 
     def __init__(self, recorded: Recorded, rules: Rules, pen: Pen) -> None:
         self._recorded = recorded
@@ -128,14 +133,22 @@ class Replayed(Treatment):
     def take(self, record: Message, elsewhere: Elsewhere) -> None:
         """What happened after the readings that it was given."""
         if record.kind == messages.BADGE:
-            if self.meter.has_worked():
-                self.new_alerts(elsewhere)  # under the limit of before
+            self.facts(elsewhere)
+            self.warn()  # under the scope of before
             self.identify(record.badge)
-            self.new_alerts(elsewhere)
         elif record.kind == messages.GRANT_TAKEN:
             self.take_grant(record.t_ms, record.grant_utc_ms)
         elif record.kind == messages.FAULT:
             self.note_fault(Fault(record.part, record.fault, record.t_ms, bool(record.is_over)))
+
+    def facts(self, elsewhere: Elsewhere) -> Facts:
+        """What is known now; the last answer is kept."""
+        self.known = super().facts(elsewhere)
+        return self.known
+
+    def warn(self) -> None:
+        """Note which alerts would have been raised by then: when facts() was last asked."""
+        self.alerted.update(judging.alerts(self.rules.policy, self.rules.registry, self.known))
 
     def _was_granted(self, first: int, last: int) -> bool:
         """Whether the records with these readings brought work only under a grant that was good.

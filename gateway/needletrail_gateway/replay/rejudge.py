@@ -8,6 +8,7 @@ that came late or contradict), so the causes can be told apart. Sessions come an
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ PROGRAM = "program"
 # What only the records of another session can bring or take away; a note, too, the second.
 _OF_OTHERS = {"CARTRIDGE_REUSED"}
 _OF_EARLIER = {"INTERVAL_SHORT", "COURSE_EXCEEDED"}
+_VERDICT = re.compile(rb'[{,]"verdict":"([a-z]+)","reasons":(\[[A-Z_",]*\])')
 _AT_ONCE = 200  # verdicts that are read together
 
 RulesFor = Callable[[Mapping[str, Any]], Rules]
@@ -116,7 +118,7 @@ def rejudge(
     earlier = _Verdicts(ledger, period)
     for recorded in sessions_in(ledger, period):
         row = recorded.row
-        before, statement = earlier.of(row)
+        before, body = earlier.of(row)
         elsewhere = knowledge.elsewhere(row)
         after, problem = None, None
         causes: tuple[str, ...] = ()
@@ -131,7 +133,7 @@ def rejudge(
             else:
                 if not after.is_like(before):
                     then = knowledge.rules_then(row)
-                    causes = _causes(recorded, rules, then, elsewhere, before, after, statement)
+                    causes = _causes(recorded, rules, then, elsewhere, before, after, json.loads(body))
         yield Compared(
             recorded.session_id,
             row["practitioner"],
@@ -213,10 +215,10 @@ class _Verdicts:
     def __init__(self, ledger: Ledger, period: Period) -> None:
         self._ledger = ledger
         self._period = period
-        self._ahead: dict[str, tuple[Side, dict[str, Any]]] = {}
+        self._ahead: dict[str, tuple[Side, bytes]] = {}
 
-    def of(self, row: Mapping[str, Any]) -> tuple[Side, dict[str, Any]]:
-        """Of the session with that row; they are asked for in the order of sessions_in()."""
+    def of(self, row: Mapping[str, Any]) -> tuple[Side, bytes]:
+        """Of the session with that row, and the verdict's entry as it is; in sessions_in()'s order."""
         session_id = row["session_id"]
         if session_id not in self._ahead:
             self._read(row)
@@ -249,11 +251,23 @@ class _Verdicts:
             for found in connection.execute(
                 select(ids.c.session_id, entry.body).join(ids, entry.id == ids.c.verdict_entry)
             ):
-                said = json.loads(bytes(found.body))
-                side = Side(
-                    said["verdict"], tuple(said["reasons"]), frozenset(alerts[found.session_id])
-                )
-                self._ahead[found.session_id] = (side, said)
+                body = bytes(found.body)
+                verdict, reasons = _said(body)
+                side = Side(verdict, reasons, frozenset(alerts[found.session_id]))
+                self._ahead[found.session_id] = (side, body)
+
+
+def _said(body: bytes) -> tuple[str, tuple[str, ...]]:
+    """Verdict and reasons of a statement.
+
+    Few statements are looked at beyond that, and reading all of one takes as long as judging it. What
+    is looked for can not stand inside a text, since quotation marks there have a backslash before them.
+    """
+    found = _VERDICT.search(body)
+    if found is None:
+        said = json.loads(body)
+        return said["verdict"], tuple(said["reasons"])
+    return found[1].decode(), tuple(json.loads(found[2]))
 
 
 @dataclass

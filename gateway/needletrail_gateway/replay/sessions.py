@@ -26,29 +26,21 @@ from needletrail_protocol.authentication import TAG_LENGTH, open_envelope
 from needletrail_protocol.readings import decode_record
 from needletrail_protocol.tables import Message
 
-PAGE = 500  # entries decoded at once: their arrays fit the processor's cache
-_PAGES_AT_ONCE = 4  # that are asked for together
+PAGE = 2_000  # entries read and decoded at once: more of them cost less each, and take more room
 _TAIL = 2 + TAG_LENGTH  # bytes of an envelope behind its payload
 _FEW = 0x80 + 24  # an array with fewer than 24 items has a head below this
 _WIDE, _WIDER = 0x58, 0x59  # heads of byte strings whose length takes one byte, or two
 _PIN_FIELDS = ("boot", "t_ms", "gateway_utc_ms", "device_utc_ms")
 
-_ENTRIES = text(
-    "SELECT id, seq, kind, committed_utc_ms, body FROM entry "  # in the order of _Row
-    "WHERE pen = :pen AND epoch = :epoch AND seq >= :seq ORDER BY seq LIMIT :most"
+# What was refused is left out, and leaves a hole in the numbers, as what was lost does.
+_RECORDS = text(
+    "SELECT seq, body FROM entry WHERE pen = :pen AND epoch = :epoch AND seq >= :seq "
+    "AND kind = 'record' ORDER BY seq LIMIT :most"
 )
 _OUTSIDE_SESSIONS = text(
     "SELECT seq, body FROM entry WHERE pen = :pen AND epoch = :epoch AND seq < :seq "
     "AND session_id IS NULL AND kind = 'record' ORDER BY seq DESC"
 )
-
-
-class _Row(NamedTuple):
-    id: int
-    seq: int
-    kind: str
-    committed_utc_ms: int
-    body: bytes
 
 
 @dataclass(frozen=True)
@@ -114,17 +106,11 @@ class Recorded:
 
 def sessions_in(ledger: Ledger, period: Period = ALWAYS) -> Iterator[Recorded]:
     """The judged sessions that began in the period, pen by pen, oldest first."""
+    column = schema.session.c
     for pen_id, epoch in sorted((row["pen"], row["epoch"]) for row in ledger.lanes()):
-        with _reading(ledger) as connection:
-            found = connection.execute(
-                select(schema.session)
-                .where(schema.session.c.pen == pen_id, schema.session.c.epoch == epoch)
-                .where(*_judged_in(period))
-                .order_by(schema.session.c.opened_entry)
-            )
-            rows = {row["session_id"]: dict(row) for row in found.mappings()}
-        if rows:
-            yield from _Walk(ledger, pen_id, epoch, rows).sessions()
+        wanted = _wanted(ledger, column.pen == pen_id, column.epoch == epoch, *_judged_in(period))
+        if wanted:
+            yield from _Walk(ledger, pen_id, epoch, wanted).sessions()
 
 
 def count_sessions(ledger: Ledger, period: Period = ALWAYS) -> int:
@@ -139,7 +125,24 @@ def find_session(ledger: Ledger, session_id: str) -> Recorded:
     row = ledger.session(session_id)
     if row["verdict_entry"] is None:
         raise LedgerError(f"the session {session_id} is still open: there is no verdict yet")
-    return next(_Walk(ledger, row["pen"], row["epoch"], {session_id: row}).sessions())
+    wanted = _wanted(ledger, schema.session.c.session_id == session_id)
+    return next(_Walk(ledger, row["pen"], row["epoch"], wanted).sessions())
+
+
+def _wanted(ledger: Ledger, *which: ColumnElement[bool]) -> dict[str, "_Wanted"]:
+    """Sessions by id, in the order in which they opened."""
+    query = (
+        select(schema.session, schema.entry.c.committed_utc_ms)
+        .join(schema.entry, schema.entry.c.id == schema.session.c.opened_entry)
+        .where(*which)
+        .order_by(schema.session.c.opened_entry)
+    )
+    found = {}
+    with _reading(ledger) as connection:
+        for row in map(dict, connection.execute(query).mappings()):
+            received_utc_ms = row.pop("committed_utc_ms")
+            found[row["session_id"]] = _Wanted(row, received_utc_ms)
+    return found
 
 
 def _judged_in(period: Period) -> list[ColumnElement[bool]]:
@@ -154,6 +157,13 @@ def _judged_in(period: Period) -> list[ColumnElement[bool]]:
 
 def _reading(ledger: Ledger) -> Connection:
     return ledger.engine.execution_options(is_writer=False).connect()
+
+
+class _Wanted(NamedTuple):
+    """A session's row, and when its first record was committed."""
+
+    row: Mapping[str, Any]
+    received_utc_ms: int
 
 
 class _Open:
@@ -184,14 +194,12 @@ class _Open:
 class _Walk:
     """One pen's records in one key epoch, from the boot before the first session that is wanted."""
 
-    def __init__(
-        self, ledger: Ledger, pen_id: str, epoch: int, rows: Mapping[str, Mapping[str, Any]]
-    ) -> None:
-        """`rows`: those of the wanted sessions by id, the first one first."""
+    def __init__(self, ledger: Ledger, pen_id: str, epoch: int, wanted: Mapping[str, _Wanted]) -> None:
+        """`wanted`: by id, the first one first."""
         self._ledger = ledger
         self._pen_id = pen_id
         self._epoch = epoch
-        self._rows = rows
+        self._wanted = wanted
         self._boot: Message | None = None
         self._faults: dict[str, str] = {}
         self._open: _Open | None = None
@@ -203,7 +211,7 @@ class _Walk:
 
     def sessions(self) -> Iterator[Recorded]:
         """Each wanted session, when it is over."""
-        left = len(self._rows)
+        left = len(self._wanted)
         for page in self._pages():
             for found in self._walk(page):
                 yield found
@@ -214,23 +222,21 @@ class _Walk:
     def _pages(self) -> Iterator["_Page"]:
         lane = {"pen": self._pen_id, "epoch": self._epoch}
         seq = self._first_seq(lane)
-        most = PAGE * _PAGES_AT_ONCE
         while True:
             with _reading(self._ledger) as connection:
-                found = connection.execute(_ENTRIES, lane | {"seq": seq, "most": most})
+                found = connection.execute(_RECORDS, lane | {"seq": seq, "most": PAGE})
                 # As the driver has them: to dress so many rows up takes longer than to decode them.
                 rows = [] if found.cursor is None else found.cursor.fetchall()
             if not rows:
                 return
-            for at in range(0, len(rows), PAGE):
-                page = _Page(rows[at : at + PAGE], self._epoch)
-                yield page
-            if len(rows) < most:
+            page = _Page(rows, self._epoch)
+            yield page
+            if len(rows) < PAGE:
                 return
-            seq = page.row(-1).seq + 1
+            seq = page.seq(-1) + 1
 
     def _first_seq(self, lane: Mapping[str, Any]) -> int:
-        opened = next(iter(self._rows.values()))["opened_entry"]
+        opened = next(iter(self._wanted.values())).row["opened_entry"]
         with _reading(self._ledger) as connection:
             seq = connection.scalar(select(schema.entry.c.seq).where(schema.entry.c.id == opened))
             for row in connection.execute(_OUTSIDE_SESSIONS, {**lane, "seq": seq}):
@@ -244,31 +250,31 @@ class _Walk:
                 yield from self._look(page, first)
             elif self._open is not None:
                 self._open.take(page.readings(first, last))
-        self._last_seq = page.row(-1).seq
+        self._last_seq = page.seq(-1)
 
     def _look(self, page: "_Page", index: int) -> Iterator[Recorded]:
         """An entry that is no samples record, or does not follow the one before."""
-        row = page.row(index)
-        before = page.row(index - 1).seq if index else self._last_seq
+        seq, message = page.seq(index), page.message(index)
+        before = page.seq(index - 1) if index else self._last_seq
         opened = self._open
-        if opened is not None and (row.kind != "record" or before is None or row.seq != before + 1):
+        if opened is not None and (before is None or seq != before + 1):
             opened.found.has_gap = True
         if page.is_samples[index]:
             if opened is not None:
                 opened.take(page.readings(index, index + 1))
-        elif not len(row.body):
+        elif not message:
             if opened is not None:
                 opened.found.is_expired = True
-        elif row.kind == "record":
-            payload = open_envelope(bytes(row.body))[1]
-            yield from self._take(row, decode_record(payload), payload)
+        else:
+            payload = open_envelope(message)[1]
+            yield from self._take(decode_record(payload), payload)
 
-    def _take(self, row: _Row, record: Message, payload: bytes) -> Iterator[Recorded]:
+    def _take(self, record: Message, payload: bytes) -> Iterator[Recorded]:
         kind, opened = record.kind, self._open
         if kind in (messages.OPEN, messages.BOOT, messages.CLOSE):
             if opened is not None:
                 yield opened.end(record.t_ms if kind == messages.CLOSE else None)
-            self._open = self._begin(row, record) if kind == messages.OPEN else None
+            self._open = self._begin(record) if kind == messages.OPEN else None
         elif kind == messages.FAULT:
             if record.is_over:
                 self._faults.pop(record.part, None)
@@ -283,20 +289,20 @@ class _Walk:
             elif kind == messages.SAMPLES:  # with more in it than this version knows
                 opened.take(columns.decode([payload]))
 
-    def _begin(self, row: _Row, record: Message) -> _Open | None:
-        found = self._rows.get(session_name(self._pen_id, self._epoch, record.session))
+    def _begin(self, record: Message) -> _Open | None:
+        found = self._wanted.get(session_name(self._pen_id, self._epoch, record.session))
         if found is None:
             return None
         boot = self._boot
         return _Open(
             Recorded(
-                row=found,
+                row=found.row,
                 opened=record,
-                received_utc_ms=row.committed_utc_ms,
+                received_utc_ms=found.received_utc_ms,
                 boot=None if boot is None else boot.boot,
                 board=None if boot is None else boot.board,
                 device_utc_ms=None if boot is None else boot.utc_ms,
-                pins=tuple(pin for entry, pin in self._pins if entry < row.id),
+                pins=tuple(pin for entry, pin in self._pins if entry < found.row["opened_entry"]),
                 standing_faults=dict(self._faults),
                 readings=columns.decode([]),
             )
@@ -304,27 +310,28 @@ class _Walk:
 
 
 class _Page:
-    """Consecutive entries of a pen. is_samples: which are samples records as pens write them."""
+    """Consecutive records of a pen. is_samples: which hold samples, as pens write them."""
 
-    def __init__(self, rows: Sequence[tuple[Any, ...]], epoch: int) -> None:
-        self._rows = rows
-        _, seqs, kinds, _, bodies = zip(*rows, strict=True)
-        lengths = np.array([*map(len, bodies)], np.int64)
-        self._buffer = np.frombuffer(b"".join([*bodies, bytes(columns.SPARE)]), np.uint8)
+    def __init__(self, rows: Sequence[tuple[int, bytes]], epoch: int) -> None:
+        self._seqs, self._messages = zip(*rows, strict=True)
+        lengths = np.fromiter(map(len, self._messages), np.int64, len(rows))
+        self._buffer = np.frombuffer(b"".join([*self._messages, bytes(columns.SPARE)]), np.uint8)
         ends = np.cumsum(lengths)
         self._starts, sizes = self._payloads(ends - lengths, ends, epoch)
         self._sizes = sizes
-        is_record = np.array([kind == "record" for kind in kinds])
         first, second = self._buffer[self._starts], self._buffer[self._starts + 1]
         self.is_samples = (
-            is_record & (sizes > 1) & (first < _FEW) & (first >> 5 == 4) & (second == messages.SAMPLES)
+            (sizes > 1) & (first < _FEW) & (first >> 5 == 4) & (second == messages.SAMPLES)
         )
-        self._seqs = np.array(seqs, np.int64)
         self._columns: Columns | None = None
 
-    def row(self, index: int) -> _Row:
-        """One of them; from the end if below 0."""
-        return _Row(*self._rows[index])
+    def seq(self, index: int) -> int:
+        """A record's number; from the end if below 0."""
+        return int(self._seqs[index])
+
+    def message(self, index: int) -> bytes:
+        """A record as it was sealed; empty if it has been removed."""
+        return bytes(self._messages[index])
 
     def _payloads(self, starts: Ints, ends: Ints, epoch: int) -> tuple[Ints, Ints]:
         """Where each payload begins, and its length; 0 if the envelope is not the usual one."""
@@ -343,20 +350,20 @@ class _Page:
         return np.where(is_ours, places, 0), np.where(is_ours, sizes, 0)
 
     def stretches(self) -> Iterator[tuple[int, int]]:
-        """Entries from first up to, but not including, last that are samples records in a row; and,
-        with first and last the same, each entry that must be looked at by itself.
+        """Records from first up to, but not including, last that are samples records in a row; and,
+        with first and last the same, each record that must be looked at by itself.
         """
         is_plain = self.is_samples.copy()
         is_plain[0] = False
-        is_plain[1:] &= np.diff(self._seqs) == 1
+        is_plain[1:] &= np.diff(np.fromiter(self._seqs, np.int64, len(self._seqs))) == 1
         at = 0
         for index in np.flatnonzero(~is_plain).tolist():
             if at < index:
                 yield at, index
             yield index, index
             at = index + 1
-        if at < len(self._rows):
-            yield at, len(self._rows)
+        if at < len(self._seqs):
+            yield at, len(self._seqs)
 
     def readings(self, first: int, last: int) -> Columns:
         """Those of the samples records from first up to, but not including, last."""

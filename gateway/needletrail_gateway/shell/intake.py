@@ -11,7 +11,6 @@ Does no I/O of its own except reading the ledger when it starts or when a regist
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -26,7 +25,7 @@ from needletrail_gateway.core.judging.facts import Override, Visit
 from needletrail_gateway.core.judging.judge import Verdict
 from needletrail_gateway.core.lane import Lane, Step
 from needletrail_gateway.core.packs.model import Code, Policy
-from needletrail_gateway.core.statement import alert_statement, verdict_statement
+from needletrail_gateway.core.statement import alert_statement, verdict_statement, visit_row
 from needletrail_gateway.core.treatment import (
     Alert,
     Elsewhere,
@@ -36,6 +35,7 @@ from needletrail_gateway.core.treatment import (
     session_name,
     utc,
 )
+from needletrail_gateway.record import overdue
 from needletrail_gateway.record.ledger import (
     QUARANTINE_MESSAGE_KEPT,
     Entry,
@@ -44,7 +44,9 @@ from needletrail_gateway.record.ledger import (
     NewEntry,
     to_json,
 )
+from needletrail_gateway.record.overdue import Use
 from needletrail_gateway.shell.documents import DocumentError
+from needletrail_gateway.shell.health import PenState
 from needletrail_gateway.shell.notebook import Notebook
 from needletrail_gateway.shell.rulebook import Rulebook
 from needletrail_protocol import conversation, messages, topics
@@ -83,20 +85,6 @@ class Outgoing:
     message: bytes
 
 
-@dataclass
-class _Use:
-    session_id: str
-    use_id: str
-    started_utc_ms: int
-    is_judged: bool
-    is_reuse: bool
-
-    def is_missed_reuse(self, other: "_Use") -> bool:
-        """Whether this one was judged as the first use of its cartridge, and the other one was."""
-        is_after = (self.started_utc_ms, self.session_id) > (other.started_utc_ms, other.session_id)
-        return self.is_judged and not self.is_reuse and self.use_id != other.use_id and is_after
-
-
 class Intake:
     """All pens of one clinic. Not thread-safe: one thread receives."""
 
@@ -118,14 +106,16 @@ class Intake:
         self._granted: dict[tuple[str, int], Grant] = {}  # what each pen was sent last
         self._grants_looked_at: tuple[Rules | None, int] = (None, 0)
         self._gone: set[tuple[str, int]] = set()
+        self._heard_utc_ms: dict[str, int] = {}
+        self._hellos: dict[str, Message] = {}
         self._external: dict[tuple[str, int], bytes] = {}
         self._topics: dict[str, tuple[str, str]] = {}
         self._opened_seq: dict[tuple[str, int], int] = {}
-        self._uses: defaultdict[tuple[str, str], list[_Use]] = defaultdict(list)
+        self._uses: dict[tuple[str, str], list[Use]] = {}  # of cartridges that were asked for
+        self._visits: dict[str, tuple[tuple[int, str | None], Visit | None]] = {}  # of open sessions
         self._looked_utc_ms = 0
         self._unusable_entry: int | None = None
         self._load_keys()
-        self._load_uses()
         for row in ledger.lanes():
             self._restore(row)
         for row in ledger.early_alerts():
@@ -190,6 +180,8 @@ class Intake:
             external = self._external[topic, epoch] = external_data(topic, pen_id, epoch)
         verify(key, external, payload, tag)
         lane = self._lane(pen_id, epoch)
+        if channel != topics.WILL:  # that is the broker's word
+            self._heard_utc_ms[pen_id] = self._clock_utc_ms()
         if channel == topics.HELLO:
             return self._hello(lane, payload)
         if channel == topics.WILL:
@@ -233,6 +225,8 @@ class Intake:
             )
         if (hello.boot, hello.connection) > lane.hello:  # else it is an old one, heard again
             self._connected(lane, hello)
+        if (hello.boot, hello.connection) == lane.hello:
+            self._hellos[lane.pen_id] = hello
         if hello.oldest_seq > lane.next_seq:
             lost = {"pen": lane.pen_id, "from_seq": lane.next_seq, "to_seq": hello.oldest_seq - 1}
             session_id = None if lane.treatment is None else lane.treatment.session_id
@@ -292,6 +286,29 @@ class Intake:
     def is_gone(self, pen_id: str, epoch: int) -> bool:
         """Whether the pen's newest connection is known to have broken off."""
         return (pen_id, epoch) in self._gone
+
+    def pen_states(self) -> list[PenState]:
+        """How each pen of the registry that has a key is now, as far as the gateway has heard."""
+        return [self._pen_state(pen_id, epoch) for pen_id, epoch in self.pens()]
+
+    def _pen_state(self, pen_id: str, epoch: int) -> PenState:
+        lane, hello = self._lane(pen_id, epoch), self._hellos.get(pen_id)
+        heard_utc_ms = self._heard_utc_ms.get(pen_id)
+        offsets_ms = [
+            pin.device_utc_ms - pin.gateway_utc_ms for pin in lane.pins if pin.device_utc_ms is not None
+        ]
+        return PenState(
+            pen=pen_id,
+            is_gone=self.is_gone(pen_id, epoch),
+            in_session=lane.treatment is not None,
+            silent_s=None if heard_utc_ms is None else (self._clock_utc_ms() - heard_utc_ms) // 1000,
+            backlog=None if hello is None else max(0, hello.next_seq - lane.next_seq),
+            battery_percent=None if hello is None else hello.battery_percent,
+            clock_offset_ms=offsets_ms[-1] if offsets_ms else None,
+            firmware=None if hello is None else hello.firmware,
+            calibrated=getattr(self.rules.registry.find_pen(pen_id), "calibrated", None),
+            faults=tuple(sorted(lane.faults)),
+        )
 
     def _record(self, lane: Lane, topic: str, message: bytes, payload: bytes) -> list[Outgoing]:
         try:
@@ -429,20 +446,12 @@ class Intake:
                 "reused": is_reuse,
             }
         )
-        visit, tier = treatment.visit, verdict.tier
-        if visit is not None and tier is not None:
-            started_utc_ms = treatment.utc_ms(treatment.opened_t_ms)
-            group.visits.append(
-                {
-                    "session_id": treatment.session_id,
-                    "client": visit.client,
-                    "note_entry": visit.entry,
-                    "started_utc_ms": self._clock_utc_ms()
-                    if started_utc_ms is None
-                    else started_utc_ms,
-                    "tier": tier,
-                }
-            )
+        visit = visit_row(treatment, verdict, self._clock_utc_ms())
+        for session_id in self._notebook.add_verdict(treatment.session_id, visit):
+            group.amend.setdefault(session_id, overdue.LATE_RECORD)
+        if visit is not None:
+            group.visits.append(visit)
+        self._forget_visits(treatment.session_id, visit)
         for use in self._uses_of(treatment):
             if use.session_id == treatment.session_id:
                 use.is_judged = True
@@ -481,19 +490,23 @@ class Intake:
 
     # ---- cartridges ----
 
-    def _uses_of(self, treatment: Treatment) -> list[_Use]:
+    def _uses_of(self, treatment: Treatment) -> list[Use]:
         cartridge = treatment.cartridge
         if cartridge is None or cartridge.serial is None:
             return []
-        return self._uses[cartridge.gtin, cartridge.serial]
+        name = (cartridge.gtin, cartridge.serial)
+        found = self._uses.get(name)
+        if found is None:
+            found = self._uses[name] = overdue.uses_of(self._ledger, *name)
+        return found
 
     def _note_use(self, treatment: Treatment) -> None:
         started_utc_ms = treatment.utc_ms(treatment.opened_t_ms) or 0
-        ours = _Use(treatment.session_id, treatment.use_id, started_utc_ms, False, False)
+        ours = Use(treatment.session_id, treatment.use_id, started_utc_ms, False, False)
         for use in self._uses_of(treatment):
             if use.is_missed_reuse(ours):  # its records came first, and it was judged without ours
                 use.is_reuse = True
-                self.group.amend[use.session_id] = "late record"
+                self.group.amend[use.session_id] = overdue.LATE_RECORD
         self._uses_of(treatment).append(ours)
 
     def _find_use(self, treatment: Treatment) -> str | None:
@@ -507,19 +520,37 @@ class Intake:
 
     def left_to_amend(self) -> dict[str, str]:
         """Verdicts that a gateway which was killed had still to amend: sessions, and why."""
-        found: dict[str, str] = dict.fromkeys(self._notebook.tampered(), "conflict")
-        for uses in self._uses.values():
-            for use in uses:
-                if any(use.is_missed_reuse(other) for other in uses):
-                    found[use.session_id] = "late record"
-        return found
+        self._notebook.read_on()
+        return (
+            overdue.missed_reuses(self._ledger)
+            | overdue.after_late_visits(self._ledger)
+            | self._notebook.overtaken()
+            | overdue.said_afterwards(self._ledger)
+        )
 
     # ---- what the clinic noted ----
 
     def _find_visit(self, treatment: Treatment) -> Visit | None:
-        self._notebook.read_on()
-        started_utc_ms = treatment.utc_ms(treatment.opened_t_ms)
-        return self._notebook.visit(treatment.session_id, treatment.scope.practitioner, started_utc_ms)
+        """As it was last found, unless something came since that may have changed it."""
+        notebook, session_id = self._notebook, treatment.session_id
+        notebook.read_on()
+        practitioner = treatment.scope.practitioner
+        asked = (notebook.version, practitioner)
+        known = self._visits.get(session_id)
+        if known is None or known[0] != asked:
+            started_utc_ms = treatment.utc_ms(treatment.opened_t_ms)
+            known = (asked, notebook.visit(session_id, practitioner, started_utc_ms))
+            self._visits[session_id] = known
+        return known[1]
+
+    def _forget_visits(self, closed: str, visit: Mapping[str, Any] | None) -> None:
+        """What was found of a session that is over, and of others of its client."""
+        client = None if visit is None else visit["client"]
+        self._visits = {
+            session_id: known
+            for session_id, known in self._visits.items()
+            if session_id != closed and (known[1] is None or known[1].client != client)
+        }
 
     def _find_overrides(self, treatment: Treatment) -> Mapping[Code, Override]:
         return self._notebook.overrides(treatment.session_id)
@@ -593,19 +624,6 @@ class Intake:
         }
         self._sealers.update(self._keys)
         self._topics.clear()
-
-    def _load_uses(self) -> None:
-        for row in self._ledger.sessions():
-            if row["worked"] and row["serial"] is not None:
-                self._uses[row["gtin"], row["serial"]].append(
-                    _Use(
-                        row["session_id"],
-                        row["use_id"],
-                        row["started_utc_ms"] or 0,
-                        row["verdict"] is not None,
-                        row["reused"],
-                    )
-                )
 
     def _lane(self, pen_id: str, epoch: int) -> Lane:
         lane = self._lanes.get((pen_id, epoch))

@@ -27,6 +27,22 @@ class _Pack:
     said: dict[str, Any]
 
 
+def pack_in_force(ledger: Ledger, find_policy: Callable[[str], Policy]) -> Policy:
+    """The pack of the registry in force, as the ledger last had it; one it never had, as its file is.
+
+    LedgerError if the ledger holds no registry; whatever find_policy raises.
+    """
+    found = ledger.registry()
+    if found is None:
+        raise LedgerError("the ledger holds no registry yet. Import one first.")
+    name = found[1].clinic.policy
+    for entry in reversed(ledger.all_entries(POLICY)):
+        said = entry.json()
+        if said["name"] == name:
+            return Policy.model_validate(said)
+    return find_policy(name)
+
+
 class Rulebook:
     """The rules of one ledger. find_policy: gives a pack by its name, as its file has it now."""
 

@@ -120,6 +120,7 @@ def _work(found: Mapping[str, Any]) -> list[str]:
         f"  needles at work on skin for {_lasting(found['work_ms'])}, in {count}, "
         f"{found['strokes']} strokes",
     ]
+    lines += _passes(found)
     beyond_mm = found["scope_mm"] + found["tolerance_mm"]
     if not found["over_limit_ms"]:
         lines.append(f"  never deeper than limit and tolerance ({beyond_mm:.3f} mm)")
@@ -134,6 +135,18 @@ def _work(found: Mapping[str, Any]) -> list[str]:
     lines.append(f"  of that in breaches, 200 ms on end or more: {_lasting(found['breach_ms'])}")
     lines += [f"    {_span(span, found['started_t_ms'])}" for span in spans]
     return lines
+
+
+def _passes(found: Mapping[str, Any]) -> list[str]:
+    """Each pass with its number, its beginning and how long it lasted."""
+    spans = found.get("pass_spans_ms", [])
+    if not spans:
+        return []
+    times = [
+        f"{number} at {_lasting(begin - found['started_t_ms'])} for {_lasting(end - begin)}"
+        for number, (begin, end) in enumerate(spans, 1)
+    ]
+    return _wrapped("passes: " + "; ".join(times), 4)
 
 
 def _undecided(found: Mapping[str, Any]) -> list[str]:
@@ -157,6 +170,7 @@ def _told(found: Mapping[str, Any]) -> list[str]:
     lines = [
         f"  {one['code']}: "
         + ("shown on the pen" if one.get("reached_pen") else "not known to have been shown on the pen")
+        + (f", acknowledged (entry {seen})" if (seen := one.get("acknowledged_entry")) else "")
         for one in found.get("alerts", [])
     ]
     return ["Alerts that were raised", *lines] if lines else []

@@ -132,19 +132,12 @@ def tiers_at(policy: Policy, scope: Scope, peak_um: int) -> list[TierRule]:
 
     Work with a device that a tier is not for is not of that tier, however shallow.
     """
-    chain: list[TierRule] = []
     name = scope.tier if scope.permit is None else scope.permit
-    while name is not None:
-        tier = policy.find_tier(name)
-        if tier is None:
-            break
-        chain.append(tier)
-        name = tier.fallback
-    chain.reverse()
-    touched = chain[:1]
-    for below, tier in pairwise(chain):
+    chain = () if name is None else policy.chain_of(name)
+    touched = [tier for tier, _ in chain[:1]]
+    for (below, band), (tier, _) in pairwise(chain):
         is_for_device = below.device is None or scope.kind in below.device.kinds
-        if is_for_device and below.band.allows(peak_um):
+        if is_for_device and band.allows(peak_um):
             break
         touched.append(tier)
     return touched

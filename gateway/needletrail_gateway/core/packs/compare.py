@@ -144,6 +144,8 @@ def _respects(address: Address, before: Policy, after: Policy) -> Sequence[_Tigh
         return [before.clock.agrees_within_s - after.clock.agrees_within_s]
     if kind == "without badge":
         return _limit(_badgeless(before), _badgeless(after))
+    if kind == "retention":  # it forbids nobody's treatment
+        return [0 if _kept_years(before) == _kept_years(after) else None]
     old, new = before.find_tier(kind), after.find_tier(kind)
     assert old is not None
     assert new is not None
@@ -159,9 +161,8 @@ def _of_tier(address: Address, old: TierRule, new: TierRule) -> Sequence[_Tighte
     if kind == "interlock":
         return [new.hard - old.hard]
     if kind == "fallback":
-        if old.fallback == new.fallback:
-            return [0]
-        return [1 if new.fallback is None else -1 if old.fallback is None else None]
+        # Without one less is left to a person; but the fallback's own demands are gone with it.
+        return [0 if old.fallback == new.fallback else None]
     if kind == "who":
         if len(address) == 1:
             return [0]
@@ -182,7 +183,14 @@ def _of_tier(address: Address, old: TierRule, new: TierRule) -> Sequence[_Tighte
 
 
 def _limit(was: tuple[float, bool], now: tuple[float, bool]) -> list[_Tighter]:
-    """Of two equal depths the exclusive limit is the tighter one."""
+    """Of two equal depths the exclusive limit is the tighter one.
+
+    A lower inclusive limit is not: whoever went to the old one too briefly for a breach was told that
+    it must not be reached, and is told nothing now.
+    """
+    lower, higher = (now, was) if now < was else (was, now)
+    if lower[1] and not higher[1]:
+        return [None]
     return [(was > now) - (was < now)]
 
 
@@ -194,6 +202,10 @@ def _badgeless(policy: Policy) -> tuple[float, bool]:
     tier = policy.find_tier(policy.without_badge.tier)
     assert tier is not None
     return _tier_limit(tier)
+
+
+def _kept_years(policy: Policy) -> int | None:
+    return None if policy.retention is None else policy.retention.samples_kept_years
 
 
 def _of_who(was: Who | None, now: Who | None) -> Sequence[_Tighter]:

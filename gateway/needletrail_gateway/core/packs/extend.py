@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 Address = tuple[str, ...]
 Path = tuple[str | int, ...]
 
-SECTIONS = ("without_badge", "grant", "clock")
+SECTIONS = ("without_badge", "grant", "clock", "retention")
 LISTS = {"tier": "name", "refusal": "condition", "rule": "code"}
 TIER_SECTIONS = ("place", "device", "cartridge", "screening", "course", "healing")
 TIER_LISTS = {"who": "credential", "duration": "area"}

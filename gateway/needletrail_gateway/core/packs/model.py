@@ -11,9 +11,10 @@ A `Policy` is a pack made whole: what it takes from the pack that it extends is 
 import re
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -400,6 +401,22 @@ class ClockRule(_Entry):
         return self.agrees_within_s * 1000
 
 
+class RetentionRule(_Entry):
+    """How long a clinic keeps what pens recorded. Verdicts, alerts and notes stay in any case."""
+
+    samples_kept_years: Annotated[int, Field(ge=1, le=100)]
+    """Readings are kept for at least so many years after their session was judged."""
+    citation: Citations
+
+    def kept_from(self, today: date) -> date:
+        """The first day that must be kept."""
+        year = today.year - self.samples_kept_years
+        try:
+            return today.replace(year=year)
+        except ValueError:  # 29 February of a year that has none
+            return date(year, 2, 28)
+
+
 class Policy(_Entry):
     """A whole pack. `version` and `effective` name it in every verdict."""
 
@@ -421,19 +438,40 @@ class Policy(_Entry):
     without_badge: WithoutBadge
     grant: GrantRule = GrantRule()
     clock: ClockRule = ClockRule()
+    retention: RetentionRule | None = None
     tier: list[TierRule]
     refusal: list[Refusal] = []
     rule: list[Rule]
 
-    _tiers: dict[str, TierRule] = PrivateAttr(default_factory=dict)
-    _rules: dict[str, Rule] = PrivateAttr(default_factory=dict)
-    _refusals: dict[str, Refusal] = PrivateAttr(default_factory=dict)
+    # The judge asks these some hundred times a session. Private attributes of the model they are not:
+    # pydantic looks for those in a slow way.
+    @cached_property
+    def _tiers(self) -> dict[str, TierRule]:
+        return {tier.name: tier for tier in self.tier}
+
+    @cached_property
+    def _rules(self) -> dict[str, Rule]:
+        return {rule.code: rule for rule in self.rule}
+
+    @cached_property
+    def _refusals(self) -> dict[str, Refusal]:
+        return {one.condition: one for one in self.refusal}
+
+    @cached_property
+    def _chains(self) -> dict[str, tuple[tuple[TierRule, Band], ...]]:
+        found: dict[str, tuple[tuple[TierRule, Band], ...]] = {}
+        for tier in self.tier:
+            chain = []
+            name: str | None = tier.name
+            while name is not None:
+                link = self._tiers[name]
+                chain.append((link, link.band))
+                name = link.fallback
+            found[tier.name] = tuple(reversed(chain))
+        return found
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self._tiers.update((tier.name, tier) for tier in self.tier)
-        self._rules.update((rule.code, rule) for rule in self.rule)
-        self._refusals.update((one.condition, one) for one in self.refusal)
         mistakes = _twice("tier", "name", [tier.name for tier in self.tier])
         mistakes += _twice("rule", "code", [rule.code for rule in self.rule])
         mistakes += _twice("refusal", "condition", [one.condition for one in self.refusal])
@@ -463,6 +501,10 @@ class Policy(_Entry):
     def find_tier(self, name: str) -> TierRule | None:
         """The tier of that name, if the pack has it."""
         return self._tiers.get(name)
+
+    def chain_of(self, name: str) -> tuple[tuple[TierRule, Band], ...]:
+        """A tier, its fallback, that one's fallback and so on, with their bands; the last one first."""
+        return self._chains.get(name, ())
 
     def tiers_at(self, depth_um: int) -> list[TierRule]:
         """The tiers in whose band a depth lies, in the pack's order."""

@@ -20,6 +20,7 @@ from needletrail_gateway.core.packs.model import (
     PlaceRule,
     Policy,
     Refusal,
+    RetentionRule,
     Rule,
     ScreeningRule,
     TierRule,
@@ -76,6 +77,9 @@ def lines(policy: Policy) -> list[Line]:
             ("without_badge",),
         ),
     ]
+    kept = policy.retention
+    if kept is not None:
+        found.append(_line(("retention",), retention_words(kept), kept.citation, ("retention",)))
     return found
 
 
@@ -259,3 +263,9 @@ def grant_words(rule: GrantRule) -> str:
 def clock_words(rule: ClockRule) -> str:
     """Whose clock counts."""
     return f"the pen's counts while it is within {rule.agrees_within_s} s of the gateway's"
+
+
+def retention_words(rule: RetentionRule) -> str:
+    """How long readings are kept."""
+    years = rule.samples_kept_years
+    return f"readings are kept for {years} year{'s' if years > 1 else ''} or more"

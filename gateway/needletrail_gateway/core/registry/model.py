@@ -7,6 +7,7 @@ millimetres in the document and in these models, and micrometres wherever one ca
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -14,7 +15,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PrivateAttr,
     SecretStr,
     model_validator,
 )
@@ -175,6 +175,7 @@ class Pen(_Entry):
     accuracy_mm: DepthMm
     reading_tolerance_mm: DepthMm
     calibration: list[tuple[int, DepthMm]]
+    calibrated: date | None = None  # when the table was measured
     key: Annotated[SecretStr | None, Field(exclude=True)] = None
     keys: Annotated[list[PenKey] | None, Field(exclude=True, min_length=1)] = None
 
@@ -199,7 +200,12 @@ class Pen(_Entry):
 
     def counts_to_depth(self) -> Calibration:
         """The dial's calibration, in micrometres."""
-        return Calibration([(counts, um(mm)) for counts, mm in self.calibration])
+        return _calibration(tuple(self.calibration))
+
+
+@lru_cache(maxsize=256)  # each session of a pen asks for it
+def _calibration(points: tuple[tuple[int, float], ...]) -> Calibration:
+    return Calibration([(counts, um(mm)) for counts, mm in points])
 
 
 class CartridgeProduct(_Entry):
@@ -247,17 +253,25 @@ class Registry(_Entry):
     cartridge_lot: list[CartridgeLot] = []
     consumable: list[Consumable] = []
 
-    _people: dict[str, Practitioner] = PrivateAttr(default_factory=dict)
-    _pens: dict[str, Pen] = PrivateAttr(default_factory=dict)
-    _products: dict[str, CartridgeProduct] = PrivateAttr(default_factory=dict)
-    _lots: dict[tuple[str, str], CartridgeLot] = PrivateAttr(default_factory=dict)
+    # No private attributes of the model: pydantic looks for those in a slow way.
+    @cached_property
+    def _people(self) -> dict[str, Practitioner]:
+        return {person.id: person for person in self.practitioner}
+
+    @cached_property
+    def _pens(self) -> dict[str, Pen]:
+        return {pen.id: pen for pen in self.pen}
+
+    @cached_property
+    def _products(self) -> dict[str, CartridgeProduct]:
+        return {product.gtin: product for product in self.cartridge_product}
+
+    @cached_property
+    def _lots(self) -> dict[tuple[str, str], CartridgeLot]:
+        return {(lot.gtin, lot.lot): lot for lot in self.cartridge_lot}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self._people.update((person.id, person) for person in self.practitioner)
-        self._pens.update((pen.id, pen) for pen in self.pen)
-        self._products.update((product.gtin, product) for product in self.cartridge_product)
-        self._lots.update(((lot.gtin, lot.lot), lot) for lot in self.cartridge_lot)
         check_distinct("practitioner", "id", [person.id for person in self.practitioner])
         check_distinct("pen", "id", [pen.id for pen in self.pen])
         check_distinct("cartridge_product", "gtin", [one.gtin for one in self.cartridge_product])
