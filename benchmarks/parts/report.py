@@ -18,6 +18,13 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def family_cpu_s(pid: int) -> float:
+    """The same of a process and of those that it has started and that still run."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    children = {int(child) for task in tasks for child in (task / "children").read_text().split()}
+    return cpu_s(pid) + sum(map(family_cpu_s, children))
+
+
 def quantile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least that share of the values does not exceed."""
     ranked = sorted(values)

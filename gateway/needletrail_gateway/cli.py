@@ -5,14 +5,12 @@ that was given can not be used (a tape, a registry, a setting), with file, place
 """
 
 import json
-import logging
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import structlog
 import typer
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,6 +20,8 @@ from needletrail_gateway.bench.pens import PenError
 from needletrail_gateway.bench.programs import MissingProgramError
 from needletrail_gateway.bench.recorder import ScriptError
 from needletrail_gateway.bench.tapes import TapeError
+from needletrail_gateway.desk.alert_commands import alert_app
+from needletrail_gateway.desk.influx_commands import InfluxError, influx_app
 from needletrail_gateway.desk.ledger_commands import ledger_app
 from needletrail_gateway.desk.policy_commands import policy_app
 from needletrail_gateway.desk.registry_commands import registry_app
@@ -43,6 +43,7 @@ app = typer.Typer(
 )
 app.add_typer(registry_app, name="registry")
 app.add_typer(treatment_app, name="treatment")
+app.add_typer(alert_app, name="alert")
 app.add_typer(stock_app, name="stock")
 app.command(
     "explain",
@@ -61,6 +62,7 @@ app.command(
 )(rejudge)
 app.add_typer(policy_app, name="policy")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(influx_app, name="influx")
 app.add_typer(workshop.pen_app, name="pen")
 
 _EXIT_FAILED = 1
@@ -78,7 +80,14 @@ def main() -> None:
         app()
     except (DocumentError, TapeError, ScriptError, LedgerError, *workshop.UNUSABLE) as error:
         _fail(error, _EXIT_UNUSABLE)
-    except (HouseError, PenError, MissingProgramError, OSError, *workshop.FAILED) as error:
+    except (
+        HouseError,
+        PenError,
+        MissingProgramError,
+        InfluxError,
+        OSError,
+        *workshop.FAILED,
+    ) as error:
         _fail(error, _EXIT_FAILED)
     except SQLAlchemyError as error:
         _fail(getattr(error, "orig", None) or error, _EXIT_FAILED)
@@ -180,30 +189,35 @@ def gateway(config: ConfigOption) -> None:
     """The gateway, until SIGTERM or Ctrl-C."""
     from needletrail_gateway.record.checkpoints import Notary
     from needletrail_gateway.replay.amend import amend
-    from needletrail_gateway.shell.influx import InfluxWriter
+    from needletrail_gateway.replay.knowledge import Knowledge
+    from needletrail_gateway.series.follower import Follower
     from needletrail_gateway.shell.intake import Intake
+    from needletrail_gateway.shell.log import configure_log
     from needletrail_gateway.shell.service import Service
     from needletrail_gateway.shell.settings import read_settings
 
-    _configure_log()
+    configure_log()
     settings = read_settings(config)
     ledger = Ledger.open(settings.ledger.location)
     intake = Intake(ledger, lambda name: read_policy(name, settings.policy.folder), _now_utc_ms)
-    influx = None
+    follower = None
     if settings.influx is not None:
-        influx = InfluxWriter(ledger, intake.rules, settings.influx)
+        follower = Follower(ledger, settings.ledger.location, settings.influx, _now_utc_ms)
     notary = None
     if settings.checkpoint is not None:
         notary = Notary(ledger, settings.checkpoint, _now_utc_ms)
+    knowledge = Knowledge(ledger, is_for_all=False)  # read on at each amendment, not all anew
     service = Service(
         intake,
         ledger,
         settings.mqtt,
         _now_utc_ms,
-        influx,
+        follower,
         notary,
-        lambda session_id, because: amend(ledger, session_id, because, _now_utc_ms()),
+        lambda session_id, because: amend(ledger, session_id, because, _now_utc_ms(), knowledge),
     )
+    if follower is not None:
+        follower.watch(service.health)
 
     def stop(_number: int, _frame: Any) -> None:
         service.stop()
@@ -220,17 +234,3 @@ def gateway(config: ConfigOption) -> None:
         ) from error
     finally:
         ledger.close()
-
-
-def _configure_log() -> None:
-    logging.captureWarnings(True)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )

@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 KEYS = {
+    "dashboards": {"goal_s", "sizes", "slowest", "stored", "shown"},
+    "drain": {"goal", "samples", "points", "rounds", "median", "ratio", "alerts"},
     "ingest": {"goal", "pens", "window", "rounds", "median", "ratio"},
     "alert_latency": {
         "goal",
@@ -31,6 +33,7 @@ KEYS = {
         "ratio",
     },
     "sampling": {"goal_ms", "seconds", "rounds", "median", "samples", "late", "bare_late"},
+    "series": {"clinics", "of_a_clinic", "computed", "counted", "influxdb"},
     "wire": {"goal", "forms"},
     "year": {"goals", "pens", "parts", "sizes", "flat"},
 }

@@ -84,10 +84,10 @@ async def talk(settings):
     hand = Hand(recorder, settings)
     told = []
 
-    def hear(alert):
-        told.append(alert)
-        tell("alert", ("code", alert.code), ("acked", up.acked_seq))
-        recorder.alert(alert)
+    def hear(session, code):
+        told.append(code)
+        tell("alert", ("code", code), ("acked", up.acked_seq))
+        recorder.alert(session, code)
 
     up = uplink.Uplink(
         settings,

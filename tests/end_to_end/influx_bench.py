@@ -1,4 +1,8 @@
-"""A real InfluxDB for tests: Debian's 1.6.7, with nginx in front that speaks /api/v2/write."""
+"""A real InfluxDB for tests: Debian's 1.6.7, with nginx in front that speaks /api/v2/write.
+
+A bucket `db/rp` is a database and its retention policy, as InfluxDB 1.8 has it; `db` alone is the
+database's default policy.
+"""
 
 import json
 import shutil
@@ -39,6 +43,13 @@ error_log {folder}/nginx.log;
 worker_processes 1;
 events {{}}
 http {{
+  map $arg_bucket $database {{
+    ~^(?<db>[^%/]+) $db;
+  }}
+  map $arg_bucket $policy {{
+    ~(%2F|/)(?<rp>.+)$ $rp;
+    default "";
+  }}
   access_log off;
   client_max_body_size 64m;
   client_body_buffer_size 64m;
@@ -50,7 +61,13 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     location = /api/v2/write {{
-      rewrite ^ /write?db=$arg_bucket&precision=$arg_precision? break;
+      rewrite ^ /write?db=$database&rp=$policy&precision=$arg_precision? break;
+      proxy_pass http://127.0.0.1:{influx};
+    }}
+    location = /ping {{
+      proxy_pass http://127.0.0.1:{influx};
+    }}
+    location = /query {{
       proxy_pass http://127.0.0.1:{influx};
     }}
   }}
@@ -77,14 +94,24 @@ class InfluxBench:
         self._nginx: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start both and make the bucket."""
+        """Start both, and make the buckets as `needletrail influx setup` does."""
+        self.start_empty()
+        self.make_buckets()
+
+    def make_buckets(self) -> None:
+        """The database and the policy of raw readings: for ever, so that tapes of any day fit."""
+        self.query(f'CREATE DATABASE "{BUCKET}"', method="POST")
+        self.query(f'CREATE RETENTION POLICY "raw" ON "{BUCKET}" DURATION INF REPLICATION 1', "POST")
+
+    def start_empty(self) -> None:
+        """Start both. There is no bucket yet."""
         self.start_influxd()
         self._nginx = subprocess.Popen(
             [_program("nginx"), "-p", self._folder, "-c", self._folder / "nginx.conf"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self.query(f'CREATE DATABASE "{BUCKET}"', method="POST")
+        _await_answer(f"{self.url}/ping", self._nginx)
 
     def start_influxd(self) -> None:
         """Start InfluxDB alone; its data is what it was."""
@@ -92,15 +119,7 @@ class InfluxBench:
             self._influxd = subprocess.Popen(
                 [_program("influxd"), "-config", self._folder / "influxdb.conf"], stdout=log, stderr=log
             )
-        deadline_s = time.monotonic() + 30
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self._influx_port}/ping", timeout=1).close()
-                return
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                if time.monotonic() > deadline_s or self._influxd.poll() is not None:
-                    raise
-                time.sleep(0.05)
+        _await_answer(f"http://127.0.0.1:{self._influx_port}/ping", self._influxd)
 
     def kill_influxd(self) -> None:
         """End InfluxDB at once; nginx stays and answers 502."""
@@ -129,19 +148,35 @@ class InfluxBench:
         for result in results:
             assert "error" not in result, result
             for series in result.get("series", []):
-                for values in series["values"]:
+                for values in series.get("values", ()):
                     row = dict(zip(series["columns"], values, strict=True))
                     rows.append(row | series.get("tags", {}))
         return rows
 
-    def count(self, measurement: str, field: str) -> int:
+    def count(self, measurement: str, field: str, policy: str = "autogen") -> int:
         """How many points of a measurement there are."""
-        rows = self.query(f'SELECT count("{field}") AS n FROM "{measurement}"')
+        rows = self.query(f'SELECT count("{field}") AS n FROM "{policy}"."{measurement}"')
         return int(rows[0]["n"]) if rows else 0
 
     def environment(self) -> dict[str, str]:
         """What makes a gateway write here."""
-        return {"NEEDLETRAIL_INFLUX__URL": self.url, "NEEDLETRAIL_INFLUX__BUCKET": BUCKET}
+        return {
+            "NEEDLETRAIL_INFLUX__URL": self.url,
+            "NEEDLETRAIL_INFLUX__BUCKET": BUCKET,
+            "NEEDLETRAIL_INFLUX__RAW_DAYS": "0",
+        }
+
+
+def _await_answer(url: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline_s = time.monotonic() + 30
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+            return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            if time.monotonic() > deadline_s or process.poll() is not None:
+                raise
+            time.sleep(0.05)
 
 
 def _program(name: str) -> str:

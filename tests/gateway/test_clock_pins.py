@@ -10,7 +10,7 @@ from honest_pen import HonestPen
 from needletrail_gateway.core.clock import BootClock, Pin, boot_clock, new_pin
 from needletrail_gateway.core.packs.model import ClockRule, Policy
 from needletrail_gateway.core.treatment import iso
-from needletrail_gateway.shell.influx import PointMaker
+from needletrail_gateway.series.making import Lines, Maker, time_of
 from needletrail_protocol import conversation
 from needletrail_protocol.tables import Message
 
@@ -300,11 +300,12 @@ def test_points_stand_at_the_corrected_time(desk: Desk) -> None:
     desk.take(pen.hello(oldest_seq=1, t_ms=0), boot)
     session(pen)
     desk.take(pen.sent[2:])
-    maker = PointMaker(desk.ledger, desk.intake.rules)
-    found = [point for entry in desk.ledger.entries() for point in maker.points_of(entry)]
-    depths = [point.time_ns // 1_000_000 for point in found if point.measurement == "depth"]
+    lines, maker = Lines(), Maker(desk.ledger)
+    maker.tell(desk.ledger.entries(), lines)
+    maker.finish(lines)
+    depths = [time_of(line) // 1_000_000 for line in lines.raw]
     assert depths == [NOW_UTC_MS + 40 + 20 * number for number in range(50)]
-    [start] = [point.time_ns // 1_000_000 for point in found if point.measurement == "session"]
+    [start] = [time_of(line) // 1_000_000 for line in lines.long if line.startswith("session,")]
     assert start == NOW_UTC_MS + 20
 
 

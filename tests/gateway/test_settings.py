@@ -80,6 +80,20 @@ def test_the_environment_goes_before_the_file(tmp_path: Path, monkeypatch: pytes
     assert "secret" not in repr(settings)
 
 
+def test_a_token_must_fit_a_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would end whoever sends it, with a traceback that shows it."""
+    path = written(tmp_path, LEDGER + '[influx]\nurl = "http://127.0.0.1:1"\n')
+    monkeypatch.setenv("NEEDLETRAIL_INFLUX__TOKEN", "from-a-file==\n")
+    settings = read_settings(path)
+    assert settings.influx is not None
+    assert settings.influx.token.get_secret_value() == "from-a-file=="
+    for token in ("\u2026", "wr\u00f6ng", "two\nlines", "nul\x7f"):
+        monkeypatch.setenv("NEEDLETRAIL_INFLUX__TOKEN", token)
+        with pytest.raises(DocumentError, match=r"influx\.token") as error:
+            read_settings(path)
+        assert token not in str(error.value)
+
+
 def test_a_section_can_come_from_the_environment_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,3 +151,42 @@ def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_bytes(b"\xff\xfe\x00")
     assert refusal(path).startswith(f"{path}: ")
+
+
+def test_a_secret_may_be_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Docker and systemd hand secrets over: nothing in the environment, nothing in the settings."""
+    ours, systemds = tmp_path / "ours", tmp_path / "systemds"
+    for folder in (ours, systemds):
+        folder.mkdir()
+        (folder / "NEEDLETRAIL_MQTT__PASSWORD").write_text(f"of {folder.name}\n")
+    (systemds / "NEEDLETRAIL_INFLUX__TOKEN").write_text("a token")
+    (systemds / "ledger.key").write_text("not a setting")
+    path = written(
+        tmp_path,
+        '[mqtt]\npassword = "of the file"\n[ledger]\nlocation = "x"\n[influx]\nurl = "http://x"\n',
+    )
+
+    def password() -> str:
+        found = read_settings(path).mqtt.password
+        assert found is not None
+        return found.get_secret_value()
+
+    assert password() == "of the file"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(systemds))
+    assert password() == "of systemds"
+    influx = read_settings(path).influx
+    assert influx is not None
+    assert influx.token.get_secret_value() == "a token"
+    monkeypatch.setenv("NEEDLETRAIL_SECRETS", f"{tmp_path}:{ours}")
+    assert password() == "of ours"
+    monkeypatch.setenv("NEEDLETRAIL_MQTT__PASSWORD", "of the environment")
+    assert password() == "of the environment"
+
+
+def test_a_folder_of_secrets_that_is_not_there_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEEDLETRAIL_SECRETS", str(tmp_path / "none"))
+    assert "the folders of secrets: directory" in refusal(
+        written(tmp_path, '[ledger]\nlocation = "x"\n')
+    )

@@ -14,7 +14,7 @@ from gateway_desk import Desk, NewLedger
 from honest_pen import HonestPen, Sent
 
 from needletrail_gateway.core.packs.model import Policy
-from needletrail_gateway.shell.influx import PointMaker
+from needletrail_gateway.series.making import Lines, Maker
 from needletrail_protocol import conversation, messages, topics
 from needletrail_protocol.authentication import open_envelope
 from needletrail_protocol.readings import decode_record
@@ -168,9 +168,10 @@ def test_a_pack_for_which_it_is_no_violation_raises_no_alarm(
 
 def test_a_clinics_graphs_have_one_point_for_it(desk: Desk, pen: HonestPen) -> None:
     desk.take(copy_of(pen, breach_of(pen)), pen.sent)
-    maker = PointMaker(desk.ledger, desk.intake.rules)
-    made = [point for entry in desk.ledger.entries() for point in maker.points_of(entry)]
-    assert len([point for point in made if point.measurement == "alert"]) == 1
+    lines, maker = Lines(), Maker(desk.ledger)
+    maker.tell(desk.ledger.entries(), lines)
+    maker.finish(lines)
+    assert len([line for line in lines.long if line.startswith("alert,")]) == 1
 
 
 # ---- any afternoon ----

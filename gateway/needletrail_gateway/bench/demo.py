@@ -25,17 +25,19 @@ from needletrail_gateway.bench.house import House
 from needletrail_gateway.bench.pens import PenError, VirtualPen
 from needletrail_gateway.bench.play_view import COLOURS, MARKS, verdict_text
 from needletrail_gateway.bench.recorder import read_script, record
-from needletrail_gateway.core.points import DEPTH
 from needletrail_gateway.core.registry.model import Registry, um
 from needletrail_gateway.core.treatment import Rules, utc
-from needletrail_gateway.record.ledger import Ledger
+from needletrail_gateway.record.ledger import Entry, Ledger
 from needletrail_gateway.shell.documents import (
     DocumentError,
     data_folder,
     read_policy,
     read_registry,
 )
-from needletrail_gateway.shell.influx import PointMaker
+from needletrail_protocol import messages
+from needletrail_protocol.authentication import open_envelope
+from needletrail_protocol.measure import DIAL_MAX_COUNTS, Meter
+from needletrail_protocol.readings import Readings, decode_record
 
 _REFRESH_S = 0.2
 _SPARKS = " ▁▂▃▄▅▆▇█"
@@ -150,7 +152,7 @@ class View:
     def __init__(self, ledger: Ledger, rules: Rules, tapes: int) -> None:
         self._ledger = ledger
         self._registry = rules.registry
-        self._maker = PointMaker(ledger, rules)
+        self._meters: dict[str, Meter] = {}
         self._seen = 0
         self._tapes = tapes
         self._traces: dict[str, list[float]] = {}
@@ -160,14 +162,32 @@ class View:
         while entries := self._ledger.entries(self._seen):
             for entry in entries:
                 self._seen = entry.id
-                points = [point for point in self._maker.points_of(entry) if point.measurement == DEPTH]
-                for start in range(0, len(points), _TRACE_STEP):
-                    fields = [dict(point.fields) for point in points[start : start + _TRACE_STEP]]
-                    depths = [float(field["depth_mm"]) for field in fields if field["working"]]
-                    deepest = max(depths, default=0.0)
+                depths_mm = self._depths_mm(entry)
+                for start in range(0, len(depths_mm), _TRACE_STEP):
+                    deepest = max(depths_mm[start : start + _TRACE_STEP])
                     session_id = entry.session_id or ""
                     self._traces.setdefault(session_id, []).append(deepest)
                     self._peaks[session_id] = max(deepest, self._peaks.get(session_id, 0.0))
+
+    def _depths_mm(self, entry: Entry) -> list[float]:
+        """The depth setting at each of the entry's readings, 0 where the needles do not work."""
+        pen = self._registry.find_pen(entry.pen or "")
+        if entry.kind != "record" or entry.session_id is None or pen is None:
+            return []
+        record = decode_record(open_envelope(entry.body)[1])
+        if record.kind == messages.OPEN:
+            self._meters[entry.session_id] = Meter(record.lead, record.strokes, DIAL_MAX_COUNTS, False)
+        if record.kind != messages.SAMPLES:
+            return []
+        meter, readings = self._meters[entry.session_id], Readings(record)
+        calibration = pen.counts_to_depth()
+        depths_mm = []
+        for reading in zip(
+            readings.t_ms, readings.dial, readings.strokes, readings.contact, strict=True
+        ):
+            meter.step(*reading)
+            depths_mm.append(calibration.depth_um(meter.counts) / 1000 if meter.is_working else 0.0)
+        return depths_mm
 
     def picture(self, width: int) -> Group:
         """The morning as it stands, for a terminal so many characters wide."""

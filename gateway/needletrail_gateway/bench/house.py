@@ -20,7 +20,7 @@ from needletrail_gateway.bench.pens import VirtualPen
 from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import keys_of
-from needletrail_gateway.shell.influx import VIEW
+from needletrail_gateway.shell.view import INFLUX
 
 _READY_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
@@ -101,7 +101,7 @@ class House:
             with (self.folder / "gateway.log").open("ab") as log:
                 self.gateway = subprocess.Popen(
                     [sys.executable, "-m", "needletrail_gateway", "gateway", "--config", config],
-                    env=os.environ | self._influx | {"NOTIFY_SOCKET": str(address)},
+                    env=_without_settings() | self._influx | {"NOTIFY_SOCKET": str(address)},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -153,11 +153,16 @@ class House:
         """Wait until InfluxDB has been told everything. Returns how many entries still wait."""
         deadline_s = time.monotonic() + timeout_s
         while True:
-            waiting = self.ledger.last_entry_id() - self.ledger.delivered(VIEW)
+            waiting = self.ledger.last_entry_id() - self.ledger.delivered(INFLUX)
             if waiting <= 0 or time.monotonic() > deadline_s:
                 return max(waiting, 0)
             self.check()
             time.sleep(0.05)
+
+
+def _without_settings() -> dict[str, str]:
+    """The environment without settings of a gateway that really serves: this one has its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("NEEDLETRAIL_")}
 
 
 def _now_utc_ms() -> int:

@@ -28,9 +28,10 @@ from sqlalchemy.exc import OperationalError
 
 from needletrail_gateway.record.checkpoints import Notary
 from needletrail_gateway.record.ledger import Group, Ledger, LedgerError
-from needletrail_gateway.shell.influx import InfluxWriter
+from needletrail_gateway.shell.health import GatewayState
 from needletrail_gateway.shell.intake import Intake, Outgoing
 from needletrail_gateway.shell.settings import MqttSettings
+from needletrail_gateway.shell.view import View
 from needletrail_protocol import topics
 
 KEEPALIVE_S = 15
@@ -55,7 +56,7 @@ class Service:
         ledger: Ledger,
         settings: MqttSettings,
         clock_utc_ms: Callable[[], int],
-        influx: InfluxWriter | None = None,
+        view: View | None = None,
         notary: Notary | None = None,
         amend: Callable[[str, str], object] = lambda _session_id, _because: None,
     ) -> None:
@@ -65,9 +66,11 @@ class Service:
         self._ledger = ledger
         self._settings = settings
         self._clock_utc_ms = clock_utc_ms
-        self._influx = influx
+        self._view = view
         self._notary = notary
         self._lock = threading.Lock()  # around the intake
+        self._records = self._refused = 0
+        self._slowest_commit_s: float | None = None
         self._work = threading.Event()
         self._stopped = threading.Event()
         self._client = self._make_client()
@@ -181,6 +184,7 @@ class Service:
         if group.is_empty():
             return 0
         while True:
+            began_s = time.monotonic()
             try:
                 amend = self._ledger.commit(group, self._clock_utc_ms())
                 break
@@ -188,12 +192,35 @@ class Service:
                 log.error("the ledger can not be written; trying again", error=str(error.orig))
                 if self._stopped.wait(_COMMIT_RETRY_S):
                     return 0
+        commit_s = time.monotonic() - began_s
         acks = [self._intake.ack(pen, epoch, seq) for (pen, epoch), seq in group.acks.items()]
         self._send(acks, _QOS_ACK)
+        self._count(group, commit_s)
         self._amend_all(amend)
-        if self._influx is not None:
-            self._influx.notice()
+        if self._view is not None:
+            self._view.notice()
         return len(group.entries)
+
+    def _count(self, group: Group, commit_s: float) -> None:
+        self._records += sum(entry.kind == "record" for entry in group.entries)
+        self._refused += sum(
+            count for name, count in group.tally.items() if name.startswith("refused ")
+        )
+        with self._lock:
+            self._slowest_commit_s = max(commit_s, self._slowest_commit_s or 0.0)
+
+    def health(self) -> GatewayState:
+        """How pens and gateway are now. The longest commit is the one since this was asked before."""
+        with self._lock:
+            slowest_s, self._slowest_commit_s = self._slowest_commit_s, None
+            pens = self._intake.pen_states()
+        return GatewayState(
+            clinic=self._intake.clinic,
+            records=self._records,
+            refused=self._refused,
+            commit_ms=None if slowest_s is None else slowest_s * 1000,
+            pens=tuple(pens),
+        )
 
     def _amend_all(self, sessions: Mapping[str, str]) -> None:
         for session_id, because in sessions.items():
@@ -207,8 +234,6 @@ class Service:
             is_new = self._intake.reload()
             grants = self._intake.due_grants()
         if is_new:
-            if self._influx is not None:
-                self._influx.maker.rules = self._intake.rules
             log.info("registry taken up", grants=len(grants))
         self._send(grants, _QOS_DOWN)
 
@@ -234,16 +259,16 @@ class Service:
 
         committer = threading.Thread(target=commit, name="commit")
         committer.start()
-        if self._influx is not None:
-            self._influx.start()
+        if self._view is not None:
+            self._view.start()
         self._client.loop_start()
         self._stopped.wait()
         self._work.set()
         committer.join()
         self._client.disconnect()
         self._client.loop_stop()
-        if self._influx is not None:
-            self._influx.stop()
+        if self._view is not None:
+            self._view.stop()
         if failure:
             raise failure[0]
 

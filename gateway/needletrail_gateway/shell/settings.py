@@ -1,16 +1,22 @@
 """The gateway's settings: a TOML file, each value also settable from the environment.
 
 `gateway/gateway.sample.toml` shows every setting; a test reads it. A variable's name is NEEDLETRAIL_,
-the section, two underscores, the key: NEEDLETRAIL_MQTT__PASSWORD keeps a secret out of the file.
+the section, two underscores, the key: NEEDLETRAIL_MQTT__PASSWORD keeps a secret out of the file. A
+secret need not be in the environment, either: a file of that name in the folder NEEDLETRAIL_SECRETS, or
+among systemd's credentials (systemd.exec(5), LoadCredential), says the same.
 """
 
+import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
+    SecretsSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -47,10 +53,20 @@ class PolicySettings(_Section):
 class InfluxSettings(_Section):
     """An InfluxDB for the time series; leave the section out to do without."""
 
-    url: str
-    bucket: str = "needletrail"
+    url: str = Field(pattern=r"^https?://[^/]")
+    bucket: str = Field(default="needletrail", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     org: str = "-"
     token: SecretStr = SecretStr("")
+    raw_days: int = Field(default=90, ge=0, le=36_500)
+    check_at: str = Field(default="03:30", pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|off)$")
+
+    @field_validator("token")
+    @classmethod
+    def _fits_a_header(cls, token: SecretStr) -> SecretStr:
+        text = token.get_secret_value().strip()  # a file often ends with a line's end
+        if not text.isascii() or not text.isprintable():
+            raise ValueError("is no token: it must be one line of ASCII")
+        return SecretStr(text)
 
 
 class Settings(BaseSettings):
@@ -75,8 +91,17 @@ class Settings(BaseSettings):
         *_unused: PydanticBaseSettingsSource,
         **_also_unused: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment goes before the file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        """The environment goes before files of secrets, and these before the file of settings."""
+        folders = SecretsSettingsSource(settings_cls, secrets_dir=_secret_folders())
+        secrets = NestedSecretsSettingsSource(folders, secrets_dir_missing="error")
+        return init_settings, env_settings, secrets, TomlConfigSettingsSource(settings_cls)
+
+
+def _secret_folders() -> list[str]:
+    """Folders that hold one file for each secret; of two with the same name the later counts."""
+    named = [os.environ.get("CREDENTIALS_DIRECTORY", "")]
+    named += os.environ.get("NEEDLETRAIL_SECRETS", "").split(os.pathsep)
+    return [folder for folder in named if folder]
 
 
 def read_settings(path: Path) -> Settings:
@@ -95,5 +120,7 @@ def read_settings(path: Path) -> Settings:
             for found in error.errors()
         ]
         raise DocumentError("\n".join(complaints)) from error
+    except SettingsError as error:
+        raise DocumentError(f"the folders of secrets: {error}.") from error
     except ValueError as error:  # tomllib's error is one
         raise DocumentError(f"{path}: is not valid TOML: {error}.") from error

@@ -1,0 +1,1 @@
+"""The time series in InfluxDB: written from the ledger, checked against it, made again from it."""
