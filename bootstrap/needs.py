@@ -36,10 +36,22 @@ class Profile:
 MOSQUITTO = Program(
     "mosquitto", "Mosquitto", "MQTT broker", (2, 0), "mosquitto", ("-h",), ("mosquitto",)
 )
+MOSQUITTO_SUB = Program(
+    "mosquitto_sub",
+    "mosquitto_sub",
+    "asks a broker how it is",
+    (2, 0),
+    "mosquitto-clients",
+    ("--help",),
+)
 INFLUXD = Program(
     "influxd", "InfluxDB", "time-series database", (1, 6), "influxdb", ("version",), ("influxdb",)
 )
 NGINX = Program("nginx", "nginx", "web server", (1, 18), "nginx", ("-v",), ("nginx",))
+
+SYSTEMD_ANALYZE = Program(
+    "systemd-analyze", "systemd-analyze", "checks units", (250,), "systemd", ("--version",)
+)
 
 MICROPYTHON = Program(
     "micropython",
@@ -59,7 +71,7 @@ PROFILES: dict[str, Profile] = {
     "runtime": Profile((MOSQUITTO,), micropython=True, development=False),
     "check": Profile((), micropython=False, development=True),
     "test": Profile(
-        (MOSQUITTO, INFLUXD, NGINX, NODE, NPM),
+        (MOSQUITTO, MOSQUITTO_SUB, INFLUXD, NGINX, NODE, NPM, SYSTEMD_ANALYZE),
         micropython=True,
         development=True,
         wasm=True,

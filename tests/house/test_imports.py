@@ -22,7 +22,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "record": ("core",),
     "shell": ("core", "record"),
     "replay": ("core", "record", "shell"),
-    "desk": ("core", "record", "shell", "replay"),
+    "series": ("core", "record", "shell"),
+    "desk": ("core", "record", "shell", "replay", "series"),
     "workshop": ("core", "record", "shell"),
     "bench": ("core", "record", "shell"),
 }
@@ -40,6 +41,7 @@ PURE = {
     "math",
     "re",
     "typing",
+    "unicodedata",
     "biip",
     "pydantic",
     "pydantic_core",
@@ -163,6 +165,12 @@ def test_a_room_imports_only_rooms_below_it(path: Path) -> None:
     if room in ROOMS:
         allowed = [f"needletrail_gateway.{below}" for below in (room, *ROOMS[room])]
         assert outside(ours(path) - {"needletrail_gateway"}, "needletrail_protocol", *allowed) == []
+
+
+@pytest.mark.parametrize("path", sources(ROOT / "dashboards"), ids=by_name)
+def test_dashboards_import_the_schema_alone(path: Path) -> None:
+    schema = "needletrail_gateway.core.series.schema"
+    assert outside(ours(path), "needletrail_dashboards", schema) == []
 
 
 def test_only_a_replay_needs_numpy() -> None:
