@@ -1,7 +1,8 @@
 """What becomes known late amends the verdicts made without it, also if the gateway is killed between.
 
 Strategy: one client, treated twice within the interval of the tier. Whatever order the two become known
-in, and whoever is killed meanwhile, the later treatment ends as INTERVAL_SHORT and the earlier one does not.
+in, and whoever is killed meanwhile, the later treatment ends as
+INTERVAL_SHORT and the earlier one does not.
 """
 
 import json
