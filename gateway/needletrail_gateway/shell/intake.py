@@ -7,30 +7,25 @@ do not wait for the disk; acknowledgements do. A hello also tells what time it i
 (core/clock), a last will that a connection is gone, and an urgent copy that a breach is still to come
 (core/lane): these two are no records and are not acknowledged.
 
-Does no I/O of its own except reading the ledger when it starts or when a registry changed.
+What the judge asks of other sessions is answered by the surroundings. Does no I/O of its own except
+reading keys when a registry changed.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
-from typing import Any
 
 import structlog
 
 from needletrail_gateway.core.clock import Pin, new_pin
 from needletrail_gateway.core.grants import Grant, grant_for
-from needletrail_gateway.core.judging.facts import Override, Visit
 from needletrail_gateway.core.judging.judge import Verdict
 from needletrail_gateway.core.lane import Lane, Step
-from needletrail_gateway.core.packs.model import Code, Policy
+from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.core.statement import alert_statement, verdict_statement, visit_row
 from needletrail_gateway.core.treatment import (
     Alert,
-    Elsewhere,
     Rules,
-    RulesAt,
     Treatment,
     session_name,
     utc,
@@ -38,17 +33,16 @@ from needletrail_gateway.core.treatment import (
 from needletrail_gateway.record import overdue
 from needletrail_gateway.record.ledger import (
     QUARANTINE_MESSAGE_KEPT,
-    Entry,
     Group,
     Ledger,
     NewEntry,
     to_json,
 )
-from needletrail_gateway.record.overdue import Use
 from needletrail_gateway.shell.documents import DocumentError
 from needletrail_gateway.shell.health import PenState
-from needletrail_gateway.shell.notebook import Notebook
+from needletrail_gateway.shell.lanes import Lanes
 from needletrail_gateway.shell.rulebook import Rulebook
+from needletrail_gateway.shell.surroundings import Surroundings
 from needletrail_protocol import conversation, messages, topics
 from needletrail_protocol.authentication import (
     MacKey,
@@ -70,8 +64,6 @@ from needletrail_protocol.tables import Message
 GATEWAY_FAULT = "gateway_fault"  # in the quarantine: not the peer's mistake but ours
 LOOK_AGAIN_MS = 200
 LOOK_AT_GRANTS_MS = 60_000
-_NO_HELLO = (-1, 0)
-_PIN_FIELDS = ("boot", "t_ms", "gateway_utc_ms", "device_utc_ms")
 _NO_SESSION = (messages.BOOT, messages.FAULT, messages.NOT_ARMED)  # these name none
 
 log = structlog.get_logger()
@@ -94,12 +86,10 @@ class Intake:
         self._ledger = ledger
         self._clock_utc_ms = clock_utc_ms
         self._book = Rulebook(ledger, find_policy, clock_utc_ms)
-        self._notebook = Notebook(ledger)
-        self._elsewhere = Elsewhere(
-            self._find_use, self._find_visit, self._find_overrides, self._is_tampered
-        )
+        self._surroundings = Surroundings(ledger)
+        self._elsewhere = self._surroundings.elsewhere
+        self._lanes = Lanes(ledger, self._book, self._elsewhere)
         self.group = Group()
-        self._lanes: dict[tuple[str, int], Lane] = {}
         self._keys: dict[tuple[str, int], MacKey] = {}  # under which pens are heard
         self._sealers: dict[tuple[str, int], MacKey] = {}  # and those retired since we started
         self._spoken: dict[str, int] = {}  # the epoch of each pen's newest hello
@@ -110,18 +100,9 @@ class Intake:
         self._hellos: dict[str, Message] = {}
         self._external: dict[tuple[str, int], bytes] = {}
         self._topics: dict[str, tuple[str, str]] = {}
-        self._opened_seq: dict[tuple[str, int], int] = {}
-        self._uses: dict[tuple[str, str], list[Use]] = {}  # of cartridges that were asked for
-        self._visits: dict[str, tuple[tuple[int, str | None], Visit | None]] = {}  # of open sessions
         self._looked_utc_ms = 0
         self._unusable_entry: int | None = None
         self._load_keys()
-        for row in ledger.lanes():
-            self._restore(row)
-        for row in ledger.early_alerts():
-            pen_id, epoch, session = row["session_id"].rsplit("-", 2)
-            lane = self._lane(pen_id, int(epoch))
-            lane.early.setdefault(int(session), set()).add(row["code"])
 
     @property
     def clinic(self) -> str:
@@ -179,7 +160,7 @@ class Intake:
         if external is None:
             external = self._external[topic, epoch] = external_data(topic, pen_id, epoch)
         verify(key, external, payload, tag)
-        lane = self._lane(pen_id, epoch)
+        lane = self._lanes.get(pen_id, epoch)
         if channel != topics.WILL:  # that is the broker's word
             self._heard_utc_ms[pen_id] = self._clock_utc_ms()
         if channel == topics.HELLO:
@@ -292,7 +273,8 @@ class Intake:
         return [self._pen_state(pen_id, epoch) for pen_id, epoch in self.pens()]
 
     def _pen_state(self, pen_id: str, epoch: int) -> PenState:
-        lane, hello = self._lane(pen_id, epoch), self._hellos.get(pen_id)
+        lane, hello = self._lanes.get(pen_id, epoch), self._hellos.get(pen_id)
+        pen = self.rules.registry.find_pen(pen_id)
         heard_utc_ms = self._heard_utc_ms.get(pen_id)
         offsets_ms = [
             pin.device_utc_ms - pin.gateway_utc_ms for pin in lane.pins if pin.device_utc_ms is not None
@@ -306,7 +288,7 @@ class Intake:
             battery_percent=None if hello is None else hello.battery_percent,
             clock_offset_ms=offsets_ms[-1] if offsets_ms else None,
             firmware=None if hello is None else hello.firmware,
-            calibrated=getattr(self.rules.registry.find_pen(pen_id), "calibrated", None),
+            calibrated=None if pen is None else pen.calibrated,
             faults=tuple(sorted(lane.faults)),
         )
 
@@ -382,7 +364,8 @@ class Intake:
         if step.opened is not None:
             self._store_opening(step.opened)
         if step.worked is not None:
-            self._note_use(step.worked)
+            for judged in self._surroundings.worked(step.worked):
+                group.amend[judged] = overdue.LATE_RECORD
             group.session_changes.append({"session_id": session_id, "worked": True})
         if step.identified is not None:
             scope = step.identified.scope
@@ -447,15 +430,10 @@ class Intake:
             }
         )
         visit = visit_row(treatment, verdict, self._clock_utc_ms())
-        for session_id in self._notebook.add_verdict(treatment.session_id, visit):
+        for session_id in self._surroundings.judged(treatment, visit, is_reuse=is_reuse):
             group.amend.setdefault(session_id, overdue.LATE_RECORD)
         if visit is not None:
             group.visits.append(visit)
-        self._forget_visits(treatment.session_id, visit)
-        for use in self._uses_of(treatment):
-            if use.session_id == treatment.session_id:
-                use.is_judged = True
-                use.is_reuse = is_reuse
         log.info(
             "session judged",
             session=treatment.session_id,
@@ -488,75 +466,9 @@ class Intake:
         )
         return self._seal(lane.pen_id, lane.epoch, topics.ALERT, payload)
 
-    # ---- cartridges ----
-
-    def _uses_of(self, treatment: Treatment) -> list[Use]:
-        cartridge = treatment.cartridge
-        if cartridge is None or cartridge.serial is None:
-            return []
-        name = (cartridge.gtin, cartridge.serial)
-        found = self._uses.get(name)
-        if found is None:
-            found = self._uses[name] = overdue.uses_of(self._ledger, *name)
-        return found
-
-    def _note_use(self, treatment: Treatment) -> None:
-        started_utc_ms = treatment.utc_ms(treatment.opened_t_ms) or 0
-        ours = Use(treatment.session_id, treatment.use_id, started_utc_ms, False, False)
-        for use in self._uses_of(treatment):
-            if use.is_missed_reuse(ours):  # its records came first, and it was judged without ours
-                use.is_reuse = True
-                self.group.amend[use.session_id] = overdue.LATE_RECORD
-        self._uses_of(treatment).append(ours)
-
-    def _find_use(self, treatment: Treatment) -> str | None:
-        """An earlier session that used the cartridge. What comes late is amended (`Group.amend`)."""
-        started_utc_ms = treatment.utc_ms(treatment.opened_t_ms) or 0
-        for use in self._uses_of(treatment):
-            is_before = (use.started_utc_ms, use.session_id) < (started_utc_ms, treatment.session_id)
-            if use.use_id != treatment.use_id and is_before:
-                return use.session_id
-        return None
-
     def left_to_amend(self) -> dict[str, str]:
         """Verdicts that a gateway which was killed had still to amend: sessions, and why."""
-        self._notebook.read_on()
-        return (
-            overdue.missed_reuses(self._ledger)
-            | overdue.after_late_visits(self._ledger)
-            | self._notebook.overtaken()
-            | overdue.said_afterwards(self._ledger)
-        )
-
-    # ---- what the clinic noted ----
-
-    def _find_visit(self, treatment: Treatment) -> Visit | None:
-        """As it was last found, unless something came since that may have changed it."""
-        notebook, session_id = self._notebook, treatment.session_id
-        notebook.read_on()
-        practitioner = treatment.scope.practitioner
-        asked = (notebook.version, practitioner)
-        known = self._visits.get(session_id)
-        if known is None or known[0] != asked:
-            started_utc_ms = treatment.utc_ms(treatment.opened_t_ms)
-            known = (asked, notebook.visit(session_id, practitioner, started_utc_ms))
-            self._visits[session_id] = known
-        return known[1]
-
-    def _forget_visits(self, closed: str, visit: Mapping[str, Any] | None) -> None:
-        """What was found of a session that is over, and of others of its client."""
-        client = None if visit is None else visit["client"]
-        self._visits = {
-            session_id: known
-            for session_id, known in self._visits.items()
-            if session_id != closed and (known[1] is None or known[1].client != client)
-        }
-
-    def _find_overrides(self, treatment: Treatment) -> Mapping[Code, Override]:
-        return self._notebook.overrides(treatment.session_id)
-
-    def _is_tampered(self, treatment: Treatment) -> bool:
-        return self._notebook.is_tampered(treatment.session_id)
+        return self._surroundings.left_to_amend()
 
     # ---- answers ----
 
@@ -566,7 +478,7 @@ class Intake:
     def answer_all(self) -> None:
         """Tell every pen where its record stands, also one never heard: it asks ever more slowly."""
         for pen_id, epoch in self.pens():
-            self._answer(self._lane(pen_id, epoch))
+            self._answer(self._lanes.get(pen_id, epoch))
 
     def ack(self, pen_id: str, epoch: int, seq: int) -> Outgoing:
         """The acknowledgement to send once the group that holds it is committed."""
@@ -591,13 +503,16 @@ class Intake:
         for pen_id, epoch in self.pens():
             held = self._granted.get((pen_id, epoch))
             if held is None or held.is_due(grant_for(self.rules, pen_id, now_utc_ms), now_utc_ms):
-                due.append(self._grant(self._lane(pen_id, epoch)))
+                due.append(self._grant(self._lanes.get(pen_id, epoch)))
         return due
 
     def _seal(self, pen_id: str, epoch: int, channel: str, payload: bytes) -> Outgoing:
         topic = topics.build(self.clinic, pen_id, channel)
         external = external_data(topic, pen_id, epoch)
         return Outgoing(topic, seal(self._sealers[pen_id, epoch], external, payload))
+
+    def _note_lane(self, lane: Lane, opened_seq: int | None = None) -> None:
+        self.group.lanes[lane.pen_id, lane.epoch] = self._lanes.row(lane, opened_seq)
 
     # ---- what it starts from ----
 
@@ -625,80 +540,6 @@ class Intake:
         self._sealers.update(self._keys)
         self._topics.clear()
 
-    def _lane(self, pen_id: str, epoch: int) -> Lane:
-        lane = self._lanes.get((pen_id, epoch))
-        if lane is None:
-            lane = self._lanes[pen_id, epoch] = Lane(pen_id, epoch)
-        return lane
-
-    def _note_lane(self, lane: Lane, opened_seq: int | None = None) -> None:
-        lane_id = (lane.pen_id, lane.epoch)
-        if lane.treatment is None:
-            self._opened_seq.pop(lane_id, None)
-        elif opened_seq is not None:
-            self._opened_seq[lane_id] = opened_seq
-        self.group.lanes[lane_id] = {
-            "pen": lane.pen_id,
-            "epoch": lane.epoch,
-            "next_seq": lane.next_seq,
-            "boot_utc_ms": lane.boot_utc_ms,
-            "opened_seq": self._opened_seq.get(lane_id),
-            "last_use_id": lane.last_use_id,
-            "boot": lane.boot,
-            "board": lane.board,
-            "faults": json.dumps(
-                lane.faults if lane.treatment is None else lane.treatment.standing_faults,
-                separators=(",", ":"),
-            ),
-            "hello_boot": None if lane.hello == _NO_HELLO else lane.hello[0],
-            "hello_connection": None if lane.hello == _NO_HELLO else lane.hello[1],
-        }
-
-    def _restore(self, row: dict[str, Any]) -> None:
-        """A lane as it stood at the last commit: its open session is folded again from its records."""
-        lane = self._lane(row["pen"], row["epoch"])
-        lane.boot_utc_ms = row["boot_utc_ms"]
-        lane.last_use_id = row["last_use_id"]
-        lane.boot, lane.board = row["boot"], row["board"]
-        lane.faults = json.loads(row["faults"] or "{}")
-        if row["hello_boot"] is not None:
-            lane.hello = (row["hello_boot"], row["hello_connection"])
-        pins = [
-            (found["entry"], Pin(*(found[name] for name in _PIN_FIELDS)))
-            for found in self._ledger.pins(lane.pen_id, lane.epoch, lane.boot or 0)
-        ]
-        if row["opened_seq"] is not None:
-            self._opened_seq[lane.pen_id, lane.epoch] = row["opened_seq"]
-            lane.next_seq = row["opened_seq"]
-            self._replay(lane, pins)
-        lane.pins = [pin for _, pin in pins]
-        if lane.next_seq < row["next_seq"]:
-            lane.lose(row["next_seq"])  # at the end, records were lost of which none was stored
-        lane.last_session = self._ledger.last_session(lane.pen_id, lane.epoch)
-
-    def _replay(self, lane: Lane, pins: list[tuple[int, Pin]]) -> None:
-        rules_at: RulesAt = self._book.at
-        for entry in self._ledger.records(lane.pen_id, lane.epoch, lane.next_seq):
-            if entry.seq is None:
-                continue
-            if entry.seq > lane.next_seq:
-                lane.lose(entry.seq)
-            if entry.kind == "refused":
-                lane.skip()
-                continue
-            _, payload, _ = open_envelope(entry.body)
-            record = decode_record(payload)
-            lane.pins = [pin for pin_entry, pin in pins if pin_entry < entry.id]
-            if record.kind == messages.OPEN and entry.session_id is not None:
-                row = self._ledger.session(entry.session_id)
-                rules = self._book.of(row["registry_entry"], row["policy_entry"])
-                rules_at = partial(_the_same, rules)
-            lane.advance(record, rules_at, partial(_day_of, entry), self._elsewhere)
-        if lane.treatment is not None:
-            raised = self._ledger.alerts(lane.treatment.session_id)
-            # What the replay finds beyond this was not due then and is still to be raised.
-            lane.treatment.alerted = {row["code"] for row in raised}
-
 
 def _log_event(lane: Lane, record: Message, session_id: str | None) -> None:
     """What a clinic's technician should see at once; the record itself is in the ledger."""
@@ -712,11 +553,3 @@ def _log_event(lane: Lane, record: Message, session_id: str | None) -> None:
         )
     elif record.kind == messages.NOT_ARMED:
         log.warning("a pen was not armed", pen=lane.pen_id, reason=record.reason, session=session_id)
-
-
-def _the_same(rules: Rules, _utc_ms: int | None) -> Rules:
-    return rules
-
-
-def _day_of(entry: Entry) -> date:
-    return utc(entry.committed_utc_ms).date()
