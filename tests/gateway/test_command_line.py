@@ -252,3 +252,32 @@ def test_the_module_is_the_command(tmp_path: Path) -> None:
     done = run_apart(tmp_path, "--help")
     assert done.returncode == 0
     assert "Begin with: needletrail demo" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("registry", "export"),
+        ("registry", "history"),
+        ("alert", "list"),
+        ("stock", "show"),
+        ("explain", "pen-01-1-1"),
+        ("rejudge", "--policy", "us-ca"),
+        ("ledger", "forget", "c-0a1b2c3d", "--why", "asked for it"),
+    ],
+)
+def test_a_ledger_that_is_not_there_is_an_error_and_none_is_made(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    place = tmp_path / "typo.sqlite"
+    done = subprocess.run(
+        [sys.executable, "-m", "needletrail_gateway", *command, "--ledger", str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "there is no such ledger" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not place.exists()

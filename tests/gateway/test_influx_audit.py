@@ -427,6 +427,11 @@ def test_a_ledger_without_a_registry_is_said(command: str, tmp_path: Path) -> No
     )
     told = CliRunner().invoke(app, ["influx", command, "--config", str(config)])
     assert isinstance(told.exception, LedgerError)
+    assert "no such ledger" in str(told.exception)
+    assert not (tmp_path / "typo.sqlite").exists()
+    Ledger.open(tmp_path / "typo.sqlite").close()
+    told = CliRunner().invoke(app, ["influx", command, "--config", str(config)])
+    assert isinstance(told.exception, LedgerError)
     assert "no registry" in str(told.exception)
 
 

@@ -79,9 +79,9 @@ def place_of(config: Path | None, ledger: Path | None) -> tuple[str | Path, Path
 
 
 @contextmanager
-def opened_ledger(location: str | Path) -> Iterator[Ledger]:
-    """The ledger at that place, for as long as the block runs."""
-    opened = Ledger.open(location)
+def opened_ledger(location: str | Path, *, is_new: bool = False) -> Iterator[Ledger]:
+    """The ledger at that place, for as long as the block runs. is_new: make it if it is not there."""
+    opened = Ledger.open(location, must_exist=not is_new)
     try:
         yield opened
     finally:

@@ -97,7 +97,7 @@ def import_registry(
     location, folder = place_of(config, ledger)
     if document is not None:
         read_policy(document.clinic.policy, folder)
-    with opened_ledger(location) as opened:
+    with opened_ledger(location, is_new=True) as opened:
         found = opened.registry()
         known = None if found is None else found[1]
         if document is None:

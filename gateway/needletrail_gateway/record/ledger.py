@@ -156,9 +156,10 @@ class Ledger:
         self._ends = _Ends()
 
     @classmethod
-    def open(cls, location: str | Path) -> Self:
+    def open(cls, location: str | Path, *, must_exist: bool = False) -> Self:
         """Open or create the ledger at a file path or a database URL, and bring it up to date.
 
+        must_exist: a file that is not there is an error, and none is made.
         LedgerError if the file can not be opened, is no database, or is from a newer version.
         """
         text = str(location)
@@ -169,6 +170,10 @@ class Ledger:
                 parent = Path(url.database or "").parent
                 if not parent.is_dir():
                     raise LedgerError(f"the folder {parent} does not exist. Create it first.")
+                if must_exist and not Path(url.database or "").is_file():
+                    raise LedgerError(
+                        "there is no such ledger. `needletrail registry import` makes a new one."
+                    )
             engine = create_engine(url)
             if engine.dialect.name == "sqlite":
                 event.listen(engine, "connect", _configure_sqlite)
