@@ -26,7 +26,7 @@ secrets: python ## Keys and passwords for a deployment; see --help in ARGS="..."
 
 test: python ## Run all tests, or those named in ARGS="..."; one after the other with ARGS="-n 0"
 	@$(SET_UP) test
-	@$(RUN) .venv/bin/pytest -n auto --dist loadfile $(ARGS)
+	@$(RUN) .venv/bin/pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 torture: python ## Cut the pen's power a million times; see --help in ARGS="..."
 	@$(SET_UP) test
