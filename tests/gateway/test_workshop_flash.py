@@ -24,6 +24,7 @@ from needletrail_gateway.workshop import port as serial
 from needletrail_gateway.workshop.build import read_build
 from needletrail_gateway.workshop.errors import WorkshopError
 
+NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 CLINIC = Path(__file__).resolve().parents[2] / "tapes" / "clinic" / "registry.toml"
 MARKS = {0: 400, 500: 1000, 1000: 1600, 1500: 2200, 2000: 2800, 2500: 3400}
 
@@ -128,12 +129,11 @@ def test_everything_arrives_and_nothing_else(
 
 @pytest.mark.parametrize(("days", "is_old"), [(365, False), (366, True)])
 def test_a_table_of_more_than_a_year_ago_is_warned_of(days: int, *, is_old: bool, built: Path) -> None:
-    now = datetime(2026, 11, 23, 10, tzinfo=UTC)
-    pen = {"clinic": "c", "pen": "p", "calibrated_utc": (now - timedelta(days, 60)).isoformat()}
+    pen = {"clinic": "c", "pen": "p", "calibrated_utc": (NOW - timedelta(days, 60)).isoformat()}
     warnings = flash.check(
         flash.Found(mpy=6, platform="linux"),
         flash.Load(read_build(built), {}, {}, pen | {"epoch": 1, "key": "00" * 32, "previous": []}),
-        now,
+        NOW,
         is_erasing=False,
     )
     assert [one for one in warnings if "calibrate" in one] == (
@@ -338,9 +338,9 @@ def test_firmware_goes_onto_its_own_kind_of_board(
 def test_a_pen_that_can_not_run_it_is_told_why(change: dict[str, Any], said: str, built: Path) -> None:
     good: dict[str, Any] = {"mpy": 6, "platform": "linux", "free_bytes": 10_000_000}
     found = flash.read_load(built, None)
-    assert flash.check(flash.Found(**good), found, is_erasing=False) != []
+    assert flash.check(flash.Found(**good), found, NOW, is_erasing=False) != []
     with pytest.raises(WorkshopError, match=said):
-        flash.check(flash.Found(**{**good, **change}), found, is_erasing=False)
+        flash.check(flash.Found(**{**good, **change}), found, NOW, is_erasing=False)
 
 
 # ---- calibrate ----
