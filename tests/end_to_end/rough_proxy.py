@@ -8,6 +8,7 @@ seconds of time.monotonic().
 
 import asyncio
 import contextlib
+import math
 import socket
 import struct
 import threading
@@ -23,15 +24,20 @@ FAULTS = (RESET, CLOSE, STALL, STALL_RESET, VANISH, DELAY)
 
 @dataclass(frozen=True)
 class Mishap:
-    """After `gap` more bytes: what happens, and for how long the network is away (or slow) then.
+    """After `gap` more bytes: what happens, and for how long the network is away then.
 
+    With DELAY every byte takes `outage_s` longer in either direction, for `slow_s` seconds, or for
+    `outage_s` if that is not said.
     is_swallowing: while it is away, connections are accepted and their bytes vanish; else refused.
+    is_patient: its bytes are counted only once the pen was heard after the mishap before.
     """
 
     gap: int
     fault: str
     outage_s: float
     is_swallowing: bool = False
+    slow_s: float | None = None
+    is_patient: bool = False
 
 
 @dataclass(eq=False)
@@ -63,7 +69,10 @@ class SilentPort:
 
 
 class RoughProxy:
-    """`with RoughProxy(port, mishaps) as proxy:` listens on `proxy.port` until the end."""
+    """`with RoughProxy(port, mishaps) as proxy:` listens on `proxy.port` until the end.
+
+    heard_s: when the gateway last heard the pen, for mishaps that are patient.
+    """
 
     host = "127.0.0.1"
 
@@ -73,8 +82,10 @@ class RoughProxy:
         mishaps: Iterator[Mishap],
         *,
         is_fragmented: Callable[[], bool] = lambda: False,
+        heard_s: Callable[[], float] = time.monotonic,
         port: int = 0,
     ) -> None:
+        self._heard_s = heard_s
         self._broker_port = broker_port
         self._mishaps = mishaps
         self._is_fragmented = is_fragmented
@@ -85,7 +96,7 @@ class RoughProxy:
         self.carried = 0
         self.is_gone_for_ever = False  # swallow everything from now on, new connections too
         self._next: Mishap | None = None
-        self._next_at = 0
+        self._next_at: int | None = None
         self._away: Mishap | None = None
         self._delay_s = 0.0
         self._links: list[_Link] = []
@@ -123,8 +134,17 @@ class RoughProxy:
 
     def _plan(self) -> None:
         self._next = next(self._mishaps, None)
-        if self._next is not None:
+        self._next_at = None
+
+    def _left(self) -> float:
+        """Bytes that may still pass before the next mishap."""
+        if self._next is None:
+            return math.inf
+        if self._next_at is None:
+            if self._next.is_patient and self.returns and self._heard_s() <= self.returns[-1]:
+                return math.inf
             self._next_at = self.carried + self._next.gap
+        return self._next_at - self.carried
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _at_once(writer)
@@ -151,10 +171,28 @@ class RoughProxy:
     async def _pump(
         self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None
     ) -> None:
+        """Pass on what one side sends, each piece when it is due and none before the one ahead of it."""
+        held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        link.tasks.append(asyncio.create_task(self._deliver(link, held, writer)))
         try:
             while data := await reader.read(4096):
-                if self._delay_s:
-                    await asyncio.sleep(self._delay_s)
+                held.put_nowait((time.monotonic() + self._delay_s, data))
+            held.put_nowait((time.monotonic() + self._delay_s, b""))
+        except OSError:
+            self._cut(link, is_reset=True)
+
+    async def _deliver(
+        self,
+        link: _Link,
+        held: "asyncio.Queue[tuple[float, bytes]]",
+        writer: asyncio.StreamWriter | None,
+    ) -> None:
+        try:
+            while True:
+                due_s, data = await held.get()
+                await asyncio.sleep(max(due_s - time.monotonic(), 0))
+                if not data:
+                    break
                 while data:
                     data = await self._carry(link, writer, data)
             self._cut(link, is_reset=False)
@@ -167,16 +205,16 @@ class RoughProxy:
             await self._back.wait()
         if link.is_vanished or self.is_gone_for_ever or writer is None:
             return b""
-        count = len(data)
-        if self._next is not None:
-            count = min(count, self._next_at - self.carried)
+        left = self._left()
+        count = int(min(len(data), left))
         if self._is_fragmented():
             count = min(count, 1)
         if count:
             writer.write(data[:count])
             await writer.drain()
             self.carried += count
-        if self._next is not None and self.carried >= self._next_at and self._away is None:
+            left -= count
+        if self._next is not None and left <= 0 and self._away is None:
             self._go_wrong(link, self._next)
         return data[count:]
 
@@ -189,8 +227,9 @@ class RoughProxy:
         assert self._loop is not None
         if mishap.fault == DELAY:  # it is over when the last bytes that were delayed have arrived
             self._delay_s = mishap.outage_s
-            self._loop.call_later(mishap.outage_s, self._be_quick)
-            self._loop.call_later(2 * mishap.outage_s, self._come_back)
+            slow_s = mishap.outage_s if mishap.slow_s is None else mishap.slow_s
+            self._loop.call_later(slow_s, self._be_quick)
+            self._loop.call_later(slow_s + mishap.outage_s, self._come_back)
             return
         self._loop.call_later(mishap.outage_s, self._come_back)
         if mishap.fault == RESET:

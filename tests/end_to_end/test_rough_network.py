@@ -33,6 +33,7 @@ PENS = 4
 CUTS = 120
 LIVE_WITHIN_S = 5.0
 FOUND_WITHIN_S = 30.0
+SLOW_S = 24.0
 
 
 class TalkingPen:
@@ -99,11 +100,13 @@ class TalkingPen:
 
 
 def mishaps(random: Random, count: int) -> Iterator[Mishap]:
-    """Mishaps of all kinds, a few hundred bytes apart."""
+    """Mishaps of all kinds, a few hundred bytes apart. One in three may hit a pen that recovers."""
     for number in range(count):
         fault = (DELAY, VANISH)[number % 2] if number % 5 == 4 else FAULTS[number % 4]
         outage_s = random.uniform(0, 0.4)
-        yield Mishap(random.randrange(1, 2500), fault, outage_s, random.random() < 0.1)
+        is_swallowing = random.random() < 0.1
+        gap = random.randrange(1, 2500)
+        yield Mishap(gap, fault, outage_s, is_swallowing, is_patient=number % 3 > 0)
 
 
 class Bench:
@@ -131,7 +134,12 @@ class Bench:
             alert_after=self._note,
         )
         self.fragments = Random(pen)
-        self.proxy = RoughProxy(broker.port, plan, is_fragmented=lambda: self.fragments.random() < 0.3)
+        self.proxy = RoughProxy(
+            broker.port,
+            plan,
+            is_fragmented=lambda: self.fragments.random() < 0.3,
+            heard_s=lambda: self.committed_s[-1] if self.committed_s else 0,
+        )
         self.proxy.__enter__()
         self.pen = TalkingPen(
             folder / pen, micropython, self.proxy.host, self.proxy.port, pen=pen, **rest
@@ -139,6 +147,10 @@ class Bench:
 
     def check(self) -> None:
         """Every record once, in order, byte for byte; and each time live again in time."""
+        deadline_s = time.monotonic() + LIVE_WITHIN_S
+        while self.committed_s[-1] <= self.proxy.returns[-1]:
+            assert time.monotonic() < deadline_s, (self.proxy.happened[-1], self.pen.events())
+            time.sleep(0.02)
         done = self.pen.finish()
         assert self.gateway.payloads == [record(seq) for seq in range(1, done["records"] + 1)]
         assert not self.gateway.conflicts
@@ -148,6 +160,18 @@ class Bench:
             if live_s < next_s:  # else the next mishap came while it recovered
                 self.late_s.append(live_s - back_s)
                 assert live_s - back_s <= LIVE_WITHIN_S, (mishap, self.pen.events())
+
+    def check_patience(self) -> None:
+        """Slow is not dead: while answers took 10 s, it tried other lanes and stayed on its first.
+
+        When the network is quick again, a new lane may overtake what is still held up in the first.
+        """
+        begin_s = self.proxy.begins[0] + time.time() - time.monotonic()
+        slow = [one for one in self.pen.events() if 0 <= one["at"] - begin_s < SLOW_S]
+        assert "open" in {one["event"] for one in slow}
+        assert not {"ready", "connected", "disconnected"} & {one["event"] for one in slow}, slow
+        heard_s = [at_s - self.proxy.begins[0] for at_s in self.committed_s]
+        assert any(10 < at_s < SLOW_S for at_s in heard_s), "it was heard all the while"
 
     def close(self) -> None:
         self.pen.kill()
@@ -171,7 +195,8 @@ def test_mishaps_by_the_dozen(
     hanging = TalkingPen(
         tmp_path / "hanging", micropython, broker.host, silent_port.port, pen="hanging"
     )
-    slow = Bench(tmp_path, micropython, broker, "slow", iter([Mishap(700, DELAY, 5.0)]))
+    delays = iter([Mishap(700, DELAY, 5.0, slow_s=SLOW_S)])
+    slow = Bench(tmp_path, micropython, broker, "slow", delays)
     silent = Bench(tmp_path, micropython, broker, "silent", iter([]))
     benches += [slow, silent]
     silent.gateway.wait_for(25)
@@ -194,7 +219,7 @@ def test_mishaps_by_the_dozen(
     assert len(happened) == CUTS
     assert sum(len(one.late_s) for one in rough) > CUTS // 2
     assert {mishap.fault for mishap in happened} == set(FAULTS)
-    assert [event["event"] for event in slow.pen.events()].count("ready") == 1, "slow is not dead"
+    slow.check_patience()
     silent_port.close()
     with RoughProxy(broker.port, iter([]), port=silent_port.port):
         back_s = time.time()
