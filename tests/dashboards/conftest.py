@@ -1,21 +1,13 @@
-"""What the dashboards' tests share: where their parts are, quiet logs, and one filled InfluxDB."""
+"""What the dashboards' tests share: quiet logs and one filled InfluxDB."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import structlog
+from end_to_end.influx_bench import InfluxBench
+from filled_influx import Filled, fill
 
-ROOT = Path(__file__).resolve().parents[2]
-for _folder in ("dashboards", "tests/gateway", "tests/dashboards"):
-    if str(ROOT / _folder) not in sys.path:
-        sys.path.insert(0, str(ROOT / _folder))
-
-from end_to_end.influx_bench import InfluxBench  # noqa: E402
-from filled_influx import Filled, fill  # noqa: E402
-
-from needletrail_gateway.shell.documents import read_policy  # noqa: E402
+from needletrail_gateway.shell.documents import read_policy
 
 
 @pytest.fixture(autouse=True, scope="session")

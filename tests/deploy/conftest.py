@@ -1,16 +1,10 @@
-"""What the deployment's tests share: the package behind `make secrets`, and a deployment."""
+"""What the deployment's tests share: a deployment."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-if str(DEPLOY) not in sys.path:
-    sys.path.insert(0, str(DEPLOY))
-
-from deploy.bench_deployment import Deployment  # noqa: E402
+from deploy.bench_deployment import Deployment
 
 
 @pytest.fixture(scope="module")

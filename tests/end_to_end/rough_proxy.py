@@ -171,7 +171,7 @@ class RoughProxy:
     async def _pump(
         self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None
     ) -> None:
-        """Pass on what one side sends, each piece when it is due and none before the one ahead of it."""
+        """Pass on what one side sends, each piece when it is due, in order."""
         held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         link.tasks.append(asyncio.create_task(self._deliver(link, held, writer)))
         try:

@@ -120,7 +120,7 @@ def test_a_missing_bucket_keeps_everything_and_says_what_to_do(
 ) -> None:
     bench.query(f'DROP RETENTION POLICY "raw" ON "{BUCKET}"', "POST")
     with Target(InfluxSettings(url=bench.url, bucket=bucket)) as other, pytest.raises(Kept) as kept:
-        send(other, Part(retention, lines(10)))  # type: ignore[arg-type]
+        send(other, Part(retention, lines(10)))
     assert "needletrail influx setup" in kept.value.remedy
     assert "not found" in str(kept.value)
 
@@ -153,7 +153,7 @@ def test_a_query_that_is_none_is_refused(target: Target) -> None:
     ],
 )
 def test_kinds_of_influxdb(version: str, build: str, kind: str) -> None:
-    assert server_of(version, build) == Server(kind, version.lstrip("v"))  # type: ignore[arg-type]
+    assert server_of(version, build) == Server(kind, version.lstrip("v"))
 
 
 def test_raw_readings_are_kept_for_so_many_days() -> None:

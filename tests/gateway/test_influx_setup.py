@@ -111,7 +111,7 @@ def of_version_2(influx2: Influx2, token: str = TOKEN, org: str = ORG, **more: o
     settings = {"url": influx2.url, "token": token, "org": org}
     options = {name: more.pop(name) for name in ("is_dry_run", "with_tokens") if name in more}
     with Target(InfluxSettings.model_validate(settings | more)) as target:
-        return set_up(target, **options)  # type: ignore[arg-type]
+        return set_up(target, **options)
 
 
 def test_an_influxdb_2_gets_buckets_names_and_tokens(influx2: Influx2) -> None:

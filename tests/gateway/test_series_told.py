@@ -133,7 +133,7 @@ def test_told_once_again_or_as_it_happens_the_points_are_the_same(
             keep_up()
         return group
 
-    desk.commit = commit_and_tell  # type: ignore[method-assign, assignment]
+    desk.commit = commit_and_tell
     a_clinics_days(desk, seed)
     keep_up()
 

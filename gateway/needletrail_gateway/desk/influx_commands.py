@@ -4,7 +4,7 @@ Exit codes are those of cli.py, and 3 if InfluxDB was checked and differs from t
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from needletrail_gateway.core.treatment import utc
 from needletrail_gateway.desk.options import JsonOption, now_utc_ms, opened_ledger
+from needletrail_gateway.desk.progress import progress_bar
 from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import DocumentError
 from needletrail_gateway.shell.log import configure_log
@@ -159,7 +159,7 @@ def rebuild(
         _trouble_in_words(),
         opened_ledger(settings.ledger.location) as opened,
         Target(influx) as target,
-        _bar("Telling InfluxDB", as_json) as heard,
+        progress_bar("Telling InfluxDB", as_json) as heard,
     ):
         done = rebuilding.rebuild(
             opened, target, now_utc_ms, period, is_restart=is_restart, heard=heard
@@ -205,7 +205,7 @@ def check(
         from_day = from_day or _first_day(opened)
         to_day = to_day or utc(now_utc_ms()).date()
         audit = Audit(opened, target, now_utc_ms, raw_from(influx, now_utc_ms))
-        with _bar("Checking sessions", as_json) as heard:
+        with progress_bar("Checking sessions", as_json) as heard:
             found = audit.compare(from_day, to_day, heard)
             for difference in found:
                 audit.examine(difference, is_repair=is_repair)
@@ -312,19 +312,3 @@ def _show(found: "list[Difference]", left: int) -> None:
 def _old(one: "Difference") -> tuple[str, ...]:
     """Fields that were not written again. Beside points too many or too few, sums must differ."""
     return () if one.missing or one.foreign else one.stale
-
-
-@contextmanager
-def _bar(what: str, is_quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr; none if the answer is for a machine."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=is_quiet,
-    ) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)

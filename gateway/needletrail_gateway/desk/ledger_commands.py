@@ -5,15 +5,13 @@ Exit codes are those of cli.py, and 3 if a ledger was read and is not intact.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from needletrail_gateway.core.notes import STOCK, StockNote, body_of
 from needletrail_gateway.core.packs import words
@@ -32,6 +30,7 @@ from needletrail_gateway.desk.options import (
     place_of,
     who_is_it,
 )
+from needletrail_gateway.desk.progress import progress_bar
 from needletrail_gateway.record import archive, checkpoints, retention
 from needletrail_gateway.record.checkpoints import Checkpoint, CheckpointError
 from needletrail_gateway.record.ledger import Ledger
@@ -54,29 +53,6 @@ KeyOption = Annotated[
     typer.Option("--key", metavar="FILE", help="The key that signs; left out: that of the settings."),
 ]
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-
-
-class _Bar:
-    """A progress bar on stderr; none if the answer is for a machine."""
-
-    def __init__(self, what: str, is_quiet: bool) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=is_quiet,
-        )
-        self._task = self._progress.add_task(what, total=None)
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        self._progress.start()
-        return lambda done, total: self._progress.update(self._task, completed=done, total=total)
-
-    def __exit__(self, *_error: object) -> None:
-        self._progress.stop()
 
 
 # ---- proving ----
@@ -112,7 +88,7 @@ def verify(
     location, _ = place_of(config, ledger)
     kept = [_read_checkpoint(path) for path in checkpoint or ()]
     keys = [checkpoints.read_public_key(path) for path in public_key or ()]
-    with _Bar("Checking entries", as_json) as progress:
+    with progress_bar("Checking entries", as_json) as progress:
         proof = prove(location, kept, keys, progress)
     if as_json:
         print(json.dumps(proof_statement(proof), ensure_ascii=False, indent=1))
@@ -260,7 +236,7 @@ def export(
 ) -> None:
     """All of it, in a format that others can read."""
     location, _ = place_of(config, ledger)
-    with _Bar("Writing entries", as_json) as progress:
+    with progress_bar("Writing entries", as_json) as progress:
         moved = archive.export(location, file, with_keys=with_keys, progress=progress)
     if as_json:
         print(json.dumps(_moved(moved)))
@@ -283,7 +259,7 @@ def import_(
 ) -> None:
     """A ledger that says the same."""
     location, _ = place_of(config, ledger)
-    with _Bar("Reading entries", as_json) as progress:
+    with progress_bar("Reading entries", as_json) as progress:
         moved, proof = archive.import_from(file, location, progress)
     if as_json:
         print(json.dumps(_moved(moved) | {"link": proof.link}))
@@ -322,7 +298,7 @@ def backup(
 ) -> None:
     """The file itself."""
     location, _ = place_of(config, ledger)
-    with _Bar("Copying", as_json) as progress:
+    with progress_bar("Copying", as_json) as progress:
         proof = archive.backup(location, file, progress)
     if as_json:
         print(json.dumps({"file": str(file)} | proof_statement(proof), ensure_ascii=False))
@@ -371,7 +347,7 @@ def expire(
         policy = pack_in_force(opened, lambda wanted: read_policy(wanted, folder))
         day = _first_kept(given, policy, utc(now).date())
         before_utc_ms = round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
-        with _Bar("Looking at sessions", as_json) as progress:
+        with progress_bar("Looking at sessions", as_json) as progress:
             done = retention.expire(
                 opened, before_utc_ms, name, why, now, is_dry=dry_run, progress=progress
             )

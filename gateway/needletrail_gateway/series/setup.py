@@ -144,10 +144,10 @@ class _OfVersion2:
         api = target.client.api_client
         self._target = target
         self._is_dry_run = is_dry_run
-        self._orgs = OrganizationsService(api)  # type: ignore[no-untyped-call]
-        self._buckets = BucketsService(api)  # type: ignore[no-untyped-call]
-        self._mappings = DBRPsService(api)  # type: ignore[no-untyped-call]
-        self._tokens = AuthorizationsService(api)  # type: ignore[no-untyped-call]
+        self._orgs = OrganizationsService(api)
+        self._buckets = BucketsService(api)
+        self._mappings = DBRPsService(api)
+        self._tokens = AuthorizationsService(api)
 
     def _ask(self, call: Callable[..., Any], /, **arguments: Any) -> Any:
         return self._target.ask(lambda: call(**arguments))
@@ -193,8 +193,8 @@ class _OfVersion2:
         listed = self._found(self._buckets.get_buckets, "buckets", org_id=org_id, name=name)
         bucket: Bucket | None = next((one for one in listed if one.name == name), None)
         if bucket is None:
-            rules = [BucketRetentionRules(type="expire", every_seconds=keep_s)] if keep_s else []  # type: ignore[no-untyped-call]
-            wanted = PostBucketRequest(  # type: ignore[no-untyped-call]
+            rules = [BucketRetentionRules(type="expire", every_seconds=keep_s)] if keep_s else []
+            wanted = PostBucketRequest(
                 org_id=org_id, name=name, description=_ABOUT[retention], retention_rules=rules
             )
             if not self._is_dry_run:
@@ -202,8 +202,8 @@ class _OfVersion2:
             return Step("made", text), bucket
         if sum(rule.every_seconds for rule in bucket.retention_rules or []) == keep_s:
             return Step("there", text), bucket
-        rule = PatchRetentionRule(type="expire", every_seconds=keep_s)  # type: ignore[no-untyped-call]
-        change = PatchBucketRequest(retention_rules=[rule])  # type: ignore[no-untyped-call]
+        rule = PatchRetentionRule(type="expire", every_seconds=keep_s)
+        change = PatchBucketRequest(retention_rules=[rule])
         if not self._is_dry_run:
             self._ask(self._buckets.patch_buckets_id, bucket_id=bucket.id, patch_bucket_request=change)
         return Step("changed", text), bucket
@@ -221,7 +221,7 @@ class _OfVersion2:
         ]
         if not same:
             if not self._is_dry_run and bucket is not None:
-                wanted = DBRPCreate(  # type: ignore[no-untyped-call]
+                wanted = DBRPCreate(
                     org_id=org_id,
                     bucket_id=bucket.id,
                     database=database,
@@ -242,7 +242,7 @@ class _OfVersion2:
             self._ask(
                 self._mappings.patch_dbrpid,
                 dbrp_id=mapping.id,
-                dbrp_update=DBRPUpdate(default=True),  # type: ignore[no-untyped-call]
+                dbrp_update=DBRPUpdate(default=True),
                 org_id=org_id,
             )
         return Step("changed", text)
@@ -272,14 +272,14 @@ class _OfVersion2:
         if self._is_dry_run:
             return Step("made", text)
         permissions = [
-            Permission(  # type: ignore[no-untyped-call]
+            Permission(
                 action=action,
-                resource=PermissionResource(type="buckets", id=bucket.id, org_id=org_id),  # type: ignore[no-untyped-call]
+                resource=PermissionResource(type="buckets", id=bucket.id, org_id=org_id),
             )
             for bucket in buckets
             for action in actions
         ]
-        wanted = AuthorizationPostRequest(  # type: ignore[no-untyped-call]
+        wanted = AuthorizationPostRequest(
             org_id=org_id, description=description, permissions=permissions
         )
         made = self._ask(self._tokens.post_authorizations, authorization_post_request=wanted)

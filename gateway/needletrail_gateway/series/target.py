@@ -117,7 +117,7 @@ class Target:
             org=settings.org,
             timeout=_TIMEOUT_MS,
         )
-        self._writes = WriteService(self.client.api_client)  # type: ignore[no-untyped-call]
+        self._writes = WriteService(self.client.api_client)
 
     def __enter__(self) -> Self:
         return self
@@ -132,7 +132,7 @@ class Target:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self.client.close()  # type: ignore[no-untyped-call]
+        self.client.close()
 
     def bucket(self, retention: Retention) -> str:
         """The bucket's name."""
@@ -140,10 +140,8 @@ class Target:
 
     def server(self) -> Server:
         """Ask what it is. Kept if nothing answers there."""
-        ping = PingService(self.client.api_client)  # type: ignore[no-untyped-call]
-        _, _, headers = self.ask(
-            lambda: ping.get_ping_with_http_info(_return_http_data_only=False)  # type: ignore[no-untyped-call]
-        )
+        ping = PingService(self.client.api_client)
+        _, _, headers = self.ask(lambda: ping.get_ping_with_http_info(_return_http_data_only=False))
         told = {name.lower(): value for name, value in headers.items()}
         server = server_of(told.get("x-influxdb-version", ""), told.get("x-influxdb-build", ""))
         if server.kind == "unknown" and self._has_setup():
@@ -152,7 +150,7 @@ class Target:
 
     def _has_setup(self) -> bool:
         """Whether it answers as only InfluxDB 2 does."""
-        setup = SetupService(self.client.api_client)  # type: ignore[no-untyped-call]
+        setup = SetupService(self.client.api_client)
         try:
             return isinstance(self.ask(setup.get_setup).allowed, bool)
         except (Kept, Refused, AttributeError):
@@ -174,7 +172,7 @@ class Target:
                     content_encoding="gzip",
                     content_type=_TEXT,
                     _return_http_data_only=False,
-                )  # type: ignore[no-untyped-call]
+                )
             )
         except Refused as refused:
             if not _TOO_OLD.search(str(refused)):
@@ -194,7 +192,7 @@ class Target:
                 {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"},
                 response_type="object",
                 _return_http_data_only=True,
-            )  # type: ignore[no-untyped-call]
+            )
         )
         try:
             return list(_rows(answer))

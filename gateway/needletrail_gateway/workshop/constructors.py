@@ -50,18 +50,19 @@ def take_out(files: list[File]) -> list[Constructor]:
     families = _families(classes)
     spoilt = {families[name] for name in _handed_about(files) if name in families}
     for name, one in classes.items():
-        if not _is_plain(one.node):  # type: ignore[arg-type]
+        if not _is_plain(_class(one)):
             spoilt.add(families[name])
     taken: dict[str, Constructor] = {}
     for name, one in classes.items():
-        found = None if families[name] in spoilt else _own(one.node)  # type: ignore[arg-type]
+        found = None if families[name] in spoilt else _own(_class(one))
         if found is not None:
             taken[name] = made = _take(one, found, families[name])
             joined.statements.insert(joined.statements.index(one) + 1, made.made)
     for made in taken.values():
         _name_bases(made, taken, classes)
     for call in _calls(files):
-        name = call.func.id  # type: ignore[attr-defined]
+        assert isinstance(call.func, ast.Name)
+        name = call.func.id
         if name in families and families[name] not in spoilt:
             owner = _inherited(name, taken, classes)
             if owner is not None:
@@ -97,8 +98,7 @@ def put_back(files: list[File], taken: Iterable[Constructor]) -> None:
 
 
 def _take(one: Statement, at: int, family: str) -> Constructor:
-    owner = one.node
-    assert isinstance(owner, ast.ClassDef)
+    owner = _class(one)
     node = owner.body.pop(at)
     assert isinstance(node, ast.FunctionDef)
     owner.body = owner.body or [ast.Pass()]
@@ -106,6 +106,11 @@ def _take(one: Statement, at: int, family: str) -> Constructor:
     node.body.append(ast.Return(ast.Name(node.args.args[0].arg, ast.Load())))
     made = Statement(one.module, node, frozenset((node.name,)), True)
     return Constructor(owner, at, made, family)
+
+
+def _class(one: Statement) -> ast.ClassDef:
+    assert isinstance(one.node, ast.ClassDef)
+    return one.node
 
 
 def _families(classes: dict[str, Statement]) -> dict[str, str]:
@@ -118,7 +123,7 @@ def _families(classes: dict[str, Statement]) -> dict[str, str]:
         return name
 
     for name, one in classes.items():
-        for base in one.node.bases:  # type: ignore[attr-defined]
+        for base in _class(one).bases:
             if isinstance(base, ast.Name) and base.id in classes:
                 head[of(name)] = of(base.id)
     return {name: of(name) for name in classes}
@@ -184,10 +189,12 @@ def _inherited(name: str, taken: dict[str, Constructor], classes: dict[str, Stat
     while name in classes:
         if name in taken:
             return name
-        bases = classes[name].node.bases  # type: ignore[attr-defined]
+        bases = _class(classes[name]).bases
         if not bases:
             return None
-        name = bases[0].id
+        base = bases[0]
+        assert isinstance(base, ast.Name)
+        name = base.id
     return None
 
 
