@@ -27,74 +27,29 @@ from pathlib import Path
 from typing import Any
 
 from parts import fleet, report
-from parts.load import Journal, PlainLoad, RecordLoad
+from parts.live_intake import LiveIntake, rates
+from parts.load import Journal, PlainLoad
 from parts.sink import Sink
 
 from needletrail_gateway.bench.broker import Broker
-from needletrail_gateway.bench.house import House
-from needletrail_gateway.core.registry.model import Registry
 from needletrail_protocol.readings import Readings
 
 GOAL = 20.0
 BATCH_POINTS = 1_000
 PLAIN_WINDOW = 100  # messages that the broker has not yet acknowledged, for each plain device
-INFLUX_TIMEOUT_S = 120.0
 
 Run = Callable[[], dict[str, float]]
 
 
-def rates(samples: int, cpu_s: float, wall_s: float) -> dict[str, float]:
-    return {"samples": samples, "cpu_s": cpu_s, "wall_s": wall_s, "samples_per_cpu_s": samples / cpu_s}
-
-
-class Clinic:
+class Clinic(LiveIntake):
     """The load, made once: pens with full journals, and the same samples as JSON."""
 
-    def __init__(self, pens: int, window: int, repeats: int, plain_samples: int, quick: bool) -> None:
-        self.window = window
-        self.registry: Registry = fleet.clinic(pens)
-        tapes = fleet.read_tapes(quick)
-        self.pens = [
-            fleet.fill(self.registry, pen_id, tapes, repeats) for pen_id in fleet.pen_ids(pens)
-        ]
-        self.journals = [
-            Journal(pen.id, pen.topic, pen.topic.removesuffix("/record"), pen.messages())
-            for pen in self.pens
-        ]
-        self.samples = sum(pen.samples for pen in self.pens)
+    def __init__(self, pens: int, window: int, plain_samples: int, quick: bool) -> None:
+        super().__init__(pens, window, fleet.read_tapes(quick))
         # Whole batches of 1,000 points, so that the bridge has written the last of them.
         self.plain_samples = (
             min(plain_samples, self.samples) // (BATCH_POINTS * pens) * BATCH_POINTS * pens
         )
-
-    def gateway(self, influx_url: str | None = None) -> dict[str, float]:
-        """One run of the gateway on a fresh ledger."""
-        influx = {}
-        if influx_url is not None:
-            influx = {"NEEDLETRAIL_INFLUX__URL": influx_url, "NEEDLETRAIL_INFLUX__RAW_DAYS": "0"}
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            House(Path(folder), self.registry, Path(folder) / "ledger.sqlite", influx) as house,
-            RecordLoad(house.broker.host, house.broker.port, self.journals, self.window) as load,
-        ):
-            pid = house.gateway.pid if house.gateway is not None else 0
-            before_s = report.family_cpu_s(pid)
-            load.go()
-            told = load.result()
-            if influx_url is not None and house.await_influx(INFLUX_TIMEOUT_S):
-                raise TimeoutError("the outbox did not drain")
-            spent_s = report.family_cpu_s(pid) - before_s
-            self._check(house)
-        return rates(self.samples, spent_s, told["wall_s"])
-
-    def _check(self, house: House) -> None:
-        """What was measured must be the whole work."""
-        kept = sum(1 for _ in _records(house))
-        sent = sum(len(journal.sealed) for journal in self.journals)
-        judged = sum(row["verdict"] is not None for row in house.ledger.sessions())
-        opened = len(house.ledger.sessions())
-        if kept != sent or judged != opened:
-            raise RuntimeError(f"{kept} of {sent} records, {judged} of {opened} sessions judged")
 
     def bridge(self, batch: int, wanted: int, *options: str) -> dict[str, float]:
         """One run of the bridge, with so many samples a message."""
@@ -121,13 +76,6 @@ class Clinic:
             sink.await_lines(each * len(self.pens))
             spent_s = report.cpu_s(process.pid) - before_s
         return rates(each * len(self.pens), spent_s, told["wall_s"])
-
-
-def _records(house: House) -> Iterator[object]:
-    after = 0
-    while found := house.ledger.entries(after, most=5_000):
-        yield from (entry for entry in found if entry.kind == "record")
-        after = found[-1].id
 
 
 def _plain(pen: fleet.FullPen, depth_um: Callable[[int], int], wanted: int) -> Iterator[dict[str, Any]]:
@@ -165,14 +113,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     clinic = Clinic(
         pens=2 if quick else arguments.pens,
         window=arguments.window,
-        repeats=1,
         plain_samples=2_000 if quick else arguments.plain_samples,
         quick=quick,
     )
     plain = clinic.plain_samples
     # The toughest peer is several times as fast: it gets more to do, so that its time can be read.
     runs: dict[str, Run] = {
-        "gateway": clinic.gateway,
+        "gateway": clinic.run,
         "bridge": lambda: clinic.bridge(1, plain),
         "bridge-sync": lambda: clinic.bridge(1, plain, "--sync"),
         "bridge-50": lambda: clinic.bridge(50, plain if quick else 4 * plain, "--sync", "--many"),
@@ -180,7 +127,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
     def with_influx() -> dict[str, float]:
         with Sink() as sink:
-            return clinic.gateway(sink.url)
+            return clinic.run(sink.url)
 
     if quick:
         del runs["bridge-sync"]

@@ -19,7 +19,6 @@ runs. Decoding and counting are the replay's inner parts.
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,16 +26,13 @@ from typing import Any
 
 import structlog
 from parts import fleet, report
+from parts.again import OTHER_PACK, cpu_s, judge_again
 from parts.year import Day, LiveClinic, Year, tapes
 
 from needletrail_gateway.bench.tapes import Tape
-from needletrail_gateway.core.packs.model import Policy
-from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.record.proof import prove
 from needletrail_gateway.replay import columns
-from needletrail_gateway.replay.knowledge import Knowledge
 from needletrail_gateway.replay.meter import Work
-from needletrail_gateway.replay.rejudge import Summary, rejudge
 from needletrail_gateway.shell.documents import read_policy
 from needletrail_protocol import messages
 from needletrail_protocol.readings import Readings, decode_record
@@ -44,24 +40,7 @@ from needletrail_protocol.readings import Readings, decode_record
 GOALS = {"samples_per_s": 1_000_000, "ratio": 20, "flat": 1.10}
 SIZES = (100, 500, 1_000, 5_000)
 TURNS = 16  # rounds of treatments that are measured before a size
-OTHER_PACK = "us-ca"
 PAGE = 500
-
-
-def cpu_s(what: Callable[[], Any]) -> float:
-    """CPU time of this process while it does that."""
-    began_s = time.process_time()
-    what()
-    return time.process_time() - began_s
-
-
-def judge_again(ledger: Ledger, policy: Policy) -> Summary:
-    """The whole ledger under a pack, as `needletrail rejudge` does it."""
-    knowledge = Knowledge(ledger)
-    summary = Summary()
-    for one in rejudge(ledger, lambda row: knowledge.rules_by(policy, row), knowledge):
-        summary.add(one)
-    return summary
 
 
 def resident_mb() -> float:
