@@ -60,7 +60,7 @@ def alerts(ledger: Ledger, *, is_open: bool = False) -> list[Raised]:
     query = _ALERTS
     if is_open:
         query = query.where(schema.alert.c.acknowledged_entry.is_(None))
-    with ledger.engine.execution_options(is_writer=False).connect() as connection:
+    with ledger.reading() as connection:
         return [_raised(row) for row in connection.execute(query)]
 
 

@@ -357,7 +357,7 @@ class Notary:
         self._is_behind = True  # the folder may lack what was signed before
 
     def _read_newest(self) -> Checkpoint | None:
-        with self._ledger.engine.connect().execution_options(is_writer=False) as connection:
+        with self._ledger.reading() as connection:
             return _newest(connection)
 
     def look(self) -> Checkpoint | None:

@@ -189,6 +189,10 @@ class Ledger:
             ) from error
         return cls(engine)
 
+    def reading(self) -> Connection:
+        """A connection for reading alone: its transaction does not take the writer's lock."""
+        return self._reader.connect()
+
     def close(self) -> None:
         """Let go of the database."""
         self.engine.dispose()
@@ -311,7 +315,7 @@ class Ledger:
     def newest_version(self) -> int | None:
         """The entry of the registry's newest version, or None if none was imported yet."""
         query = select(func.max(schema.entry.c.id)).where(schema.entry.c.kind.in_(_VERSIONS))
-        with self._reader.connect() as connection:
+        with self.reading() as connection:
             newest: int | None = connection.scalar(query)
         return newest
 
@@ -339,14 +343,14 @@ class Ledger:
     @contextmanager
     def _history(self) -> Iterator[History]:
         with self._versions_lock:
-            with self._reader.connect() as connection:
+            with self.reading() as connection:
                 _read_on(connection, self._versions)
             yield self._versions
 
     def pen_keys(self) -> dict[tuple[str, int], bytes]:
         """The keys under which pens are heard, by (pen, epoch)."""
         query = select(schema.pen_key).where(schema.pen_key.c.retired_utc_ms.is_(None))
-        with self._reader.connect() as connection:
+        with self.reading() as connection:
             return {(row.pen, row.epoch): row.key for row in connection.execute(query)}
 
     def lanes(self) -> list[dict[str, Any]]:
@@ -397,7 +401,7 @@ class Ledger:
 
     def news(self, kinds: Sequence[str], after_id: int) -> list[tuple[int, str, str | None]]:
         """(id, kind, session_id) of each entry of these kinds after a number, oldest first."""
-        with self._reader.connect() as connection:
+        with self.reading() as connection:
             found = connection.execute(_NEWS, {"kinds": kinds, "after_id": after_id})
             return [(row[0], row[1], row[2]) for row in found]
 
@@ -440,7 +444,7 @@ class Ledger:
             .order_by(columns.opened_entry.desc())
             .limit(1)
         )
-        with self._reader.connect() as connection:
+        with self.reading() as connection:
             found = connection.scalar(query)
         return 0 if found is None else int(found.rsplit("-", 1)[1])
 
@@ -448,7 +452,7 @@ class Ledger:
         """The verdict's statement on a row of sessions(), with its alerts; None while it is open."""
         if session["verdict_entry"] is None:
             return None
-        with self._reader.connect() as connection:
+        with self.reading() as connection:
             body = connection.scalar(
                 select(schema.entry.c.body).where(schema.entry.c.id == session["verdict_entry"])
             )
@@ -470,7 +474,7 @@ class Ledger:
 
     def last_entry_id(self) -> int:
         """The number of the newest entry, 0 if there is none."""
-        with self._reader.connect() as connection:
+        with self.reading() as connection:
             return connection.scalar(select(func.max(schema.entry.c.id))) or 0
 
     def tallies(self) -> dict[str, int]:
@@ -497,7 +501,7 @@ class Ledger:
 
     def delivered(self, view: str) -> int:
         """Up to which entry a view has been told."""
-        with self._reader.connect() as connection:
+        with self.reading() as connection:
             found = connection.scalar(
                 select(schema.outbox.c.delivered_entry).where(schema.outbox.c.view == view)
             )
@@ -510,11 +514,11 @@ class Ledger:
             _upsert(connection, schema.outbox, ("view",), [row])
 
     def _rows(self, query: Any) -> list[dict[str, Any]]:
-        with self._reader.connect() as connection:
+        with self.reading() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]
 
     def _entries(self, query: Any) -> Iterator[Entry]:
-        with self._reader.connect() as connection:
+        with self.reading() as connection:
             for row in connection.execute(query):
                 yield _entry(row)
 

@@ -149,5 +149,5 @@ def judged_before(ledger: Ledger, entry: int, from_utc_ms: int) -> list[Any]:
 
 
 def _rows(ledger: Ledger, query: Any) -> list[Any]:
-    with ledger.engine.execution_options(is_writer=False).connect() as connection:
+    with ledger.reading() as connection:
         return list(connection.execute(query))

@@ -157,7 +157,7 @@ def _closed_before(ledger: Ledger, utc_ms: int) -> list[str]:
         .where(verdicts.committed_utc_ms < utc_ms)
         .order_by(columns.opened_entry)
     )
-    with ledger.engine.connect().execution_options(is_writer=False) as connection:
+    with ledger.reading() as connection:
         return list(connection.scalars(query))
 
 

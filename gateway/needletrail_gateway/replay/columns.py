@@ -33,9 +33,14 @@ SPARE = 16  # bytes behind the buffer, so that no head is read beyond it
 _UINT, _BYTES = 0x00, 0x40
 _WIDTHS = np.zeros(28, np.int64)  # bytes after a head, by its lower five bits
 _WIDTHS[24:28] = (1, 2, 4, 8)
-_SHORTEST = {1: 24, 2: 1 << 8, 4: 1 << 16, 8: 1 << 32}
+_LEAST = np.zeros(28, np.uint64)  # what may stand there: less has a shorter form
+_LEAST[24:28] = (24, 1 << 8, 1 << 16, 1 << 32)
+_WORD = 8  # bytes of the widest
 _NARROW = np.int16
 _VARINT_MOST = 5  # bytes of 32 bits
+_PAIRS = np.array([(byte >> 4, byte & 15) for byte in range(256)], _NARROW) - _NARROW(8)
+_PAIRS_AT_ONCE = np.ascontiguousarray(_PAIRS).view(np.int32).ravel()  # both values of a byte
+_EXCEPTION = -8  # the value that says: see the exceptions
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,19 @@ class Columns:
         return self.records(0, int(np.searchsorted(self.firsts, count)))
 
 
+NOTHING = Columns(
+    np.zeros(0, np.int64),
+    np.zeros(0, np.int16),
+    np.zeros(0, np.int64),
+    np.zeros(0, np.bool_),
+    np.zeros(1, np.int64),
+)
+
+
 def joined(parts: Sequence[Columns]) -> Columns:
     """Readings that follow one another."""
     if not parts:
-        return _one_by_one([])
+        return NOTHING
     if len(parts) == 1:
         return parts[0]
     counts = np.concatenate([np.diff(part.firsts) for part in parts])
@@ -104,7 +118,7 @@ def decode(payloads: Sequence[bytes]) -> Columns:
 def decode_at(buffer: Bytes, starts: Ints, lengths: Ints) -> Columns:
     """The same for payloads that lie in a buffer, with SPARE bytes or more behind the last one."""
     if not len(starts):
-        return _one_by_one([])
+        return NOTHING
     try:
         return _all_at_once(buffer, starts, starts + lengths)
     except _OddError:
@@ -187,6 +201,8 @@ class _Cursor:
 
     def __init__(self, buffer: Bytes, at: Ints) -> None:
         self._buffer = buffer
+        # Eight bytes from each place on, as one number.
+        self._words = np.ndarray(len(buffer) - _WORD + 1, ">u8", buffer, strides=(1,))
         self.at = at
 
     def number(self, least: int, most: int) -> Ints:
@@ -204,34 +220,20 @@ class _Cursor:
         return start, length
 
     def _head(self, major: int) -> Ints:
-        buffer, at = self._buffer, self.at
-        head = buffer[at]
-        low = head - np.uint8(major)
+        at = self.at
+        low = self._buffer[at] - np.uint8(major)
         _demand(low < len(_WIDTHS))
-        value = low.astype(np.int64)
         width = _WIDTHS[low]
-        if (low == low[0]).all():  # as mostly, and then nothing need be picked out
-            if width[0]:
-                value = self._argument(at, int(width[0]))
-        elif low.max() >= 24:
-            for size in _SHORTEST:
-                rows = (width == size).nonzero()[0]
-                if rows.size:
-                    value[rows] = self._argument(at[rows], size)
+        if low.max() < 24:
+            value = low.astype(np.int64)
+        else:
+            word = self._words[at + 1].astype(np.uint64)
+            found = np.where(width > 0, word >> (-8 * width & 63).astype(np.uint64), low)
+            _demand((found >= _LEAST[low]) & (found <= T_MAX))
+            value = found.astype(np.int64)
         self.at = at + 1 + width
-        _demand(self.at <= len(buffer) - SPARE)
+        _demand(self.at <= len(self._buffer) - SPARE)
         return value
-
-    def _argument(self, at: Ints, size: int) -> Ints:
-        """What stands in so many bytes after each head at `at`."""
-        buffer = self._buffer
-        places = at + 1
-        _demand(places <= len(buffer) - size)
-        found = buffer[places].astype(np.uint64)
-        for offset in range(1, size):
-            found = (found << np.uint64(8)) | buffer[places + offset]
-        _demand((found >= _SHORTEST[size]) & (found <= T_MAX))
-        return found.astype(np.int64)
 
     def optional_span(self, rows: Ints) -> tuple[Ints, Ints]:
         """The byte strings of some records, which may be null: then their length is -1."""
@@ -276,27 +278,19 @@ def _column(buffer: Bytes, span: tuple[Ints, Ints], count: Ints) -> NDArray[Any]
     start, length = span
     width = (count + 1) >> 1
     _demand(length >= width)
-    packed = buffer[_places(start, width)]
-    nibbles = np.empty(2 * len(packed), np.uint8)
-    np.right_shift(packed, 4, out=nibbles[0::2])
-    np.bitwise_and(packed, 15, out=nibbles[1::2])
+    values: NDArray[Any] = _PAIRS_AT_ONCE[buffer[_places(start, width)]].view(_NARROW)
     is_odd = (count & 1).astype(np.bool_)
     if is_odd.any():
         pads = (2 * np.cumsum(width) - 1)[is_odd]
-        _demand(nibbles[pads] == 8)
-        nibbles = np.delete(nibbles, pads)
-    values: NDArray[Any] = nibbles.astype(_NARROW)
-    values -= 8
-    exceptions = (nibbles == 0).nonzero()[0]
-    tail = length - width
-    found, of_record = _varints(buffer, start + width, tail)
+        _demand(values[pads] == 0)
+        values = np.delete(values, pads)
+    exceptions = (values == _EXCEPTION).nonzero()[0]
+    found, bounds = _varints(buffer, start + width, length - width)
     _demand(len(found) == len(exceptions))
     if len(exceptions):
         # Each record's exceptions are as many as its numbers, so they stand in the same order.
-        owners = np.searchsorted(np.cumsum(count), exceptions, side="right")
-        _demand(owners == of_record)
-        zigzag = found.astype(np.int64)
-        strays = np.where(zigzag & 1, -((zigzag + 1) >> 1), zigzag >> 1)
+        _demand(np.searchsorted(exceptions, np.cumsum(count)) == bounds[1:])
+        strays = np.where(found & 1, -((found + 1) >> 1), found >> 1)
         _demand((strays < -7) | (strays > 7))
         if np.abs(strays).max() > DIAL_MAX_COUNTS:
             values = values.astype(np.int64)
@@ -305,23 +299,26 @@ def _column(buffer: Bytes, span: tuple[Ints, Ints], count: Ints) -> NDArray[Any]
 
 
 def _contact(buffer: Bytes, runs: tuple[Ints, Ints], count: Ints) -> Flags:
-    lengths, of_record = _varints(buffer, *runs)
-    first = np.concatenate(([0], (of_record[1:] != of_record[:-1]).nonzero()[0] + 1))
-    _demand(len(first) == len(count))
-    in_record = np.arange(len(lengths)) - first[of_record]
+    lengths, bounds = _varints(buffer, *runs)
+    firsts = bounds[:-1]
+    of_record = np.diff(bounds)
+    _demand(of_record > 0)
+    in_record = np.arange(len(lengths)) - np.repeat(firsts, of_record)
     _demand((lengths > 0) | (in_record == 0))
-    _demand(np.add.reduceat(lengths, first) == count)
+    _demand(np.add.reduceat(lengths, firsts) == count)
     return np.repeat((in_record & 1).astype(np.bool_), lengths)
 
 
 def _varints(buffer: Bytes, start: Ints, length: Ints) -> tuple[Ints, Ints]:
-    """All numbers in those spans (unsigned LEB128 of 32 bits), and the span each is in."""
+    """All numbers in those spans (unsigned LEB128 of 32 bits); those of span i are from the second
+    result's [i] up to, but not including, [i + 1].
+    """
     found = buffer[_places(start, length)]
     if not len(found):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return np.zeros(0, np.int64), np.zeros(len(length) + 1, np.int64)
     ends = (found < 0x80).nonzero()[0]
-    span_ends = np.cumsum(length)[length > 0] - 1
-    _demand(found[span_ends] < 0x80)
+    span_ends = np.cumsum(length)
+    _demand(found[span_ends[length > 0] - 1] < 0x80)
     begins = np.concatenate(([0], ends[:-1] + 1))
     value = (found[begins] & 0x7F).astype(np.int64)
     size = ends - begins + 1
@@ -333,7 +330,7 @@ def _varints(buffer: Bytes, start: Ints, length: Ints) -> tuple[Ints, Ints]:
             value[rows] |= (found[begins[rows] + place].astype(np.int64) & 0x7F) << (7 * place)
         _demand((found[ends] != 0) | (size == 1))
         _demand(value <= U32)
-    return value, np.searchsorted(np.cumsum(length), begins, side="right")
+    return value, np.concatenate(([0], np.searchsorted(ends, span_ends)))
 
 
 def _places(start: Ints, length: Ints) -> Ints:

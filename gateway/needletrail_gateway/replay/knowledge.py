@@ -166,7 +166,7 @@ def _uses(ledger: Ledger, which: ColumnElement[bool]) -> dict[tuple[str, str], l
         column.gtin, column.serial, column.started_utc_ms, column.session_id, column.use_id
     ).where(column.worked.is_(True), which)
     found: defaultdict[tuple[str, str], list[_Use]] = defaultdict(list)
-    with ledger.engine.execution_options(is_writer=False).connect() as connection:
+    with ledger.reading() as connection:
         for row in connection.execute(query):
             found[row.gtin, row.serial].append((row.started_utc_ms or 0, row.session_id, row.use_id))
     for uses in found.values():

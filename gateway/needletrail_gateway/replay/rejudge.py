@@ -243,7 +243,7 @@ class _Verdicts:
         )
         alerts: defaultdict[str, set[str]] = defaultdict(set)
         self._ahead.clear()
-        with self._ledger.engine.execution_options(is_writer=False).connect() as connection:
+        with self._ledger.reading() as connection:
             for found in connection.execute(
                 select(alert.session_id, alert.code).join(ids, alert.session_id == ids.c.session_id)
             ):

@@ -7,12 +7,13 @@ failed) is gathered on the way, so a period begins at the boot before its first 
 is held at a time, whatever the period. Not here: judging; a `Recorded` says what was recorded.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, func, select, text
+from sqlalchemy import ColumnElement, func, select, text
 
 from needletrail_gateway.core.clock import Pin
 from needletrail_gateway.core.treatment import session_name
@@ -26,7 +27,7 @@ from needletrail_protocol.authentication import TAG_LENGTH, open_envelope
 from needletrail_protocol.readings import decode_record
 from needletrail_protocol.tables import Message
 
-PAGE = 2_000  # entries read and decoded at once: more of them cost less each, and take more room
+PAGE = 4_000  # entries read and decoded at once: more of them cost less each, and take more room
 _TAIL = 2 + TAG_LENGTH  # bytes of an envelope behind its payload
 _FEW = 0x80 + 24  # an array with fewer than 24 items has a head below this
 _WIDE, _WIDER = 0x58, 0x59  # heads of byte strings whose length takes one byte, or two
@@ -116,7 +117,7 @@ def sessions_in(ledger: Ledger, period: Period = ALWAYS) -> Iterator[Recorded]:
 def count_sessions(ledger: Ledger, period: Period = ALWAYS) -> int:
     """How many sessions_in() gives."""
     query = select(func.count()).select_from(schema.session).where(*_judged_in(period))
-    with _reading(ledger) as connection:
+    with ledger.reading() as connection:
         return connection.scalar(query) or 0
 
 
@@ -138,7 +139,7 @@ def _wanted(ledger: Ledger, *which: ColumnElement[bool]) -> dict[str, "_Wanted"]
         .order_by(schema.session.c.opened_entry)
     )
     found = {}
-    with _reading(ledger) as connection:
+    with ledger.reading() as connection:
         for row in map(dict, connection.execute(query).mappings()):
             received_utc_ms = row.pop("committed_utc_ms")
             found[row["session_id"]] = _Wanted(row, received_utc_ms)
@@ -153,10 +154,6 @@ def _judged_in(period: Period) -> list[ColumnElement[bool]]:
     if period.to_utc_ms is not None:
         found.append(column.started_utc_ms < period.to_utc_ms)
     return found
-
-
-def _reading(ledger: Ledger) -> Connection:
-    return ledger.engine.execution_options(is_writer=False).connect()
 
 
 class _Wanted(NamedTuple):
@@ -204,10 +201,9 @@ class _Walk:
         self._faults: dict[str, str] = {}
         self._open: _Open | None = None
         self._last_seq: int | None = None
-        self._pins = [
-            (row["entry"], Pin(*(row[name] for name in _PIN_FIELDS)))
-            for row in ledger.pins(pen_id, epoch, 0)
-        ]
+        rows = ledger.pins(pen_id, epoch, 0)
+        self._pins = [Pin(*(row[name] for name in _PIN_FIELDS)) for row in rows]
+        self._pin_entries = [row["entry"] for row in rows]
 
     def sessions(self) -> Iterator[Recorded]:
         """Each wanted session, when it is over."""
@@ -223,7 +219,7 @@ class _Walk:
         lane = {"pen": self._pen_id, "epoch": self._epoch}
         seq = self._first_seq(lane)
         while True:
-            with _reading(self._ledger) as connection:
+            with self._ledger.reading() as connection:
                 found = connection.execute(_RECORDS, lane | {"seq": seq, "most": PAGE})
                 # As the driver has them: to dress so many rows up takes longer than to decode them.
                 rows = [] if found.cursor is None else found.cursor.fetchall()
@@ -237,7 +233,7 @@ class _Walk:
 
     def _first_seq(self, lane: Mapping[str, Any]) -> int:
         opened = next(iter(self._wanted.values())).row["opened_entry"]
-        with _reading(self._ledger) as connection:
+        with self._ledger.reading() as connection:
             seq = connection.scalar(select(schema.entry.c.seq).where(schema.entry.c.id == opened))
             for row in connection.execute(_OUTSIDE_SESSIONS, {**lane, "seq": seq}):
                 if decode_record(open_envelope(bytes(row.body))[1]).kind == messages.BOOT:
@@ -302,9 +298,9 @@ class _Walk:
                 boot=None if boot is None else boot.boot,
                 board=None if boot is None else boot.board,
                 device_utc_ms=None if boot is None else boot.utc_ms,
-                pins=tuple(pin for entry, pin in self._pins if entry < found.row["opened_entry"]),
+                pins=tuple(self._pins[: bisect_left(self._pin_entries, found.row["opened_entry"])]),
                 standing_faults=dict(self._faults),
-                readings=columns.decode([]),
+                readings=columns.NOTHING,
             )
         )
 
@@ -313,7 +309,8 @@ class _Page:
     """Consecutive records of a pen. is_samples: which hold samples, as pens write them."""
 
     def __init__(self, rows: Sequence[tuple[int, bytes]], epoch: int) -> None:
-        self._seqs, self._messages = zip(*rows, strict=True)
+        self._seqs = [seq for seq, _ in rows]
+        self._messages = [message for _, message in rows]
         lengths = np.fromiter(map(len, self._messages), np.int64, len(rows))
         self._buffer = np.frombuffer(b"".join([*self._messages, bytes(columns.SPARE)]), np.uint8)
         ends = np.cumsum(lengths)

@@ -79,7 +79,7 @@ def sessions_on(ledger: Ledger, first: date, last: date) -> list[str]:
         ),
     )
     found: dict[str, None] = {}
-    with ledger.engine.execution_options(is_writer=False).connect() as connection:
+    with ledger.reading() as connection:
         for question in questions:
             found |= dict.fromkeys(connection.scalars(question))
     return sorted(found)

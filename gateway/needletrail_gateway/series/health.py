@@ -78,7 +78,7 @@ def gateway_point(
     told = ledger.delivered(INFLUX)
     last = ledger.last_entry_id()
     waiting = ledger.entries(told, most=1)
-    with ledger.engine.execution_options(is_writer=False).connect() as connection:
+    with ledger.reading() as connection:
         quarantined = connection.scalar(select(func.count()).select_from(schema.quarantine)) or 0
     return point_of(
         series.GATEWAY_HEALTH.name,

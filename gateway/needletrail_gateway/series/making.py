@@ -136,7 +136,7 @@ class Maker:
         query = select(schema.session).where(
             columns.gtin == row["gtin"], columns.serial == row["serial"]
         )
-        with self._ledger.engine.execution_options(is_writer=False).connect() as connection:
+        with self._ledger.reading() as connection:
             return [dict(found._mapping) for found in connection.execute(query)]
 
     def started_utc_ms(self, session_id: str) -> int | None:

@@ -155,7 +155,7 @@ def _before(ledger: Ledger, sessions: set[str]) -> int:
     columns = schema.entry.c
     names = sorted(sessions)
     firsts: list[int] = []
-    with ledger.engine.execution_options(is_writer=False).connect() as connection:
+    with ledger.reading() as connection:
         for at in range(0, len(names), _ASKED_AT_ONCE):
             some = names[at : at + _ASKED_AT_ONCE]
             query = select(func.min(columns.id)).where(columns.session_id.in_(some))
