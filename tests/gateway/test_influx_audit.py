@@ -4,11 +4,14 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from end_to_end.influx_bench import InfluxBench
 from gateway_clinic import KEYS, NOW_UTC_MS, TODAY
 from gateway_clinic import clinic as registry_of
@@ -36,6 +39,7 @@ from needletrail_gateway.shell.view import INFLUX
 
 DAYS = 3
 _DAY = timedelta(days=1)
+_DAY_MS = 86_400_000
 
 
 @pytest.fixture(scope="module")
@@ -354,6 +358,53 @@ def test_a_night_in_which_the_outbox_is_not_empty_waits(
     nightly = Nightly(clinic.ledger, clinic.target, clinic.clock, stopped)
     assert nightly.check() == []
     assert clinic.ledger.delivered(CHECKED) == 0
+
+
+@pytest.fixture
+def loud_logs() -> Iterator[None]:
+    """Logs are heard again, while a test lasts."""
+    quiet = structlog.get_config()["wrapper_class"]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20))
+    yield
+    structlog.configure(wrapper_class=quiet)
+
+
+def test_a_night_that_fails_loses_none_after_it(
+    clinic: InfluxDesk, loud_logs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clinic.target.settings, "check_at", "03:30")
+    utc_ms = clinic.clock()
+    stopped = threading.Event()
+    nightly = Nightly(clinic.ledger, clinic.target, lambda: utc_ms, stopped, look_s=0.01)
+    clinic.bench.query('DELETE FROM "pass"', "POST")
+
+    def rename(name: str, other: str) -> None:
+        with clinic.ledger.engine.begin() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {name} RENAME TO {other}")
+
+    def wait_for(message: str) -> dict[str, Any]:
+        deadline_s = time.monotonic() + 20
+        while time.monotonic() < deadline_s:
+            for line in said:
+                if line["event"] == message:
+                    return line
+            time.sleep(0.01)
+        raise AssertionError(said)
+
+    with structlog.testing.capture_logs() as said:
+        nightly.start()
+        try:
+            rename("outbox", "lost")
+            utc_ms += _DAY_MS
+            why = wait_for("InfluxDB could not be checked; the next night will")["why"]
+            rename("lost", "outbox")
+            utc_ms += _DAY_MS
+            assert wait_for("InfluxDB checked")["differences"] > 0
+        finally:
+            stopped.set()
+            nightly.join(10)
+    assert "OperationalError" in why
+    assert differences(clinic) == [], "and it has repaired what the night before could not"
 
 
 def test_what_is_entered_today_is_looked_at_again_tomorrow(clinic: InfluxDesk) -> None:

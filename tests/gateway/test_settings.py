@@ -103,6 +103,22 @@ def test_a_section_can_come_from_the_environment_alone(
     assert settings.influx.bucket == "needletrail"
 
 
+def test_a_secret_without_its_section_is_told_with_both_remedies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEEDLETRAIL_INFLUX__TOKEN", "hush")
+    said = refusal(written(tmp_path, '[ledger]\nlocation = "x.sqlite"\n'))
+    assert "gateway.toml: influx.url: is missing" in said
+    assert "by the environment" in said
+    assert "NEEDLETRAIL_INFLUX__URL" in said
+    assert "hush" not in said
+
+
+def test_a_missing_section_is_told_with_a_start(tmp_path: Path) -> None:
+    said = refusal(written(tmp_path, ""))
+    assert "ledger: the section [ledger] is missing. gateway/gateway.sample.toml" in said
+
+
 def test_without_influx_there_is_none(tmp_path: Path) -> None:
     assert read_settings(written(tmp_path, LEDGER)).influx is None
 

@@ -40,12 +40,15 @@ class Nightly(threading.Thread):
         target: Target,
         clock_utc_ms: Callable[[], int],
         stopped: threading.Event,
+        look_s: float = _LOOK_S,
     ) -> None:
+        """`look_s`: how often it looks whether the hour has come."""
         super().__init__(name="check", daemon=True)
         self._ledger = ledger
         self._target = target
         self._clock_utc_ms = clock_utc_ms
         self._stopped = stopped
+        self._look_s = look_s
         self._at = target.settings.check_at
         self._checked_on = self._due_on()
 
@@ -53,7 +56,7 @@ class Nightly(threading.Thread):
         """Check every night until stopped."""
         if self._at == OFF:
             return
-        while not self._stopped.wait(_LOOK_S):
+        while not self._stopped.wait(self._look_s):
             due_on = self._due_on()
             if due_on == self._checked_on:
                 continue

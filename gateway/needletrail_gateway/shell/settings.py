@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -116,7 +117,7 @@ def read_settings(path: Path) -> Settings:
         return FromFile()
     except ValidationError as error:
         complaints = [
-            f"{path}: {'.'.join(str(part) for part in found['loc'])}: {found['msg']}."
+            f"{path}: {'.'.join(str(part) for part in found['loc'])}: {_complaint(found)}"
             for found in error.errors()
         ]
         raise DocumentError("\n".join(complaints)) from error
@@ -124,3 +125,17 @@ def read_settings(path: Path) -> Settings:
         raise DocumentError(f"the folders of secrets: {error}.") from error
     except ValueError as error:  # tomllib's error is one
         raise DocumentError(f"{path}: is not valid TOML: {error}.") from error
+
+
+def _complaint(found: ErrorDetails) -> str:
+    """What is wrong with a setting, and what to do if it is not there."""
+    if found["type"] != "missing":
+        return f"{found['msg']}."
+    section, *keys = (str(part) for part in found["loc"])
+    if not keys:
+        return f"the section [{section}] is missing. gateway/gateway.sample.toml shows it."
+    variable = "__".join((section, *keys)).upper()
+    return (
+        f"is missing, though other settings of [{section}] are given, there or by the environment or a "
+        f"file of secrets. Write it there, or set NEEDLETRAIL_{variable}."
+    )
