@@ -28,7 +28,8 @@ from needletrail_gateway.desk.registry_commands import registry_app
 from needletrail_gateway.desk.rejudge_commands import rejudge
 from needletrail_gateway.desk.stock_commands import stock_app
 from needletrail_gateway.desk.treatment_commands import explain, treatment_app
-from needletrail_gateway.record.ledger import Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import DocumentError, read_policy, read_registry
 from needletrail_gateway.workshop import commands as workshop
 

@@ -8,7 +8,8 @@ from gateway_clinic import NOW_UTC_MS
 from honest_pen import Sent
 
 from needletrail_gateway.core.packs.model import Policy
-from needletrail_gateway.record.ledger import Group, Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Group, Ledger
 from needletrail_gateway.replay.amend import amend
 from needletrail_gateway.shell.intake import Intake
 

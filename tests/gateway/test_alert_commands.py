@@ -20,7 +20,8 @@ from needletrail_gateway.core.notes import (
 )
 from needletrail_gateway.record.alerts import acknowledge, alerts
 from needletrail_gateway.record.archive import export, import_from
-from needletrail_gateway.record.ledger import Group, Ledger, LedgerError, NewEntry, to_json
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Group, Ledger, NewEntry, to_json
 from needletrail_gateway.record.proof import prove
 from needletrail_gateway.shell.documents import DocumentError
 

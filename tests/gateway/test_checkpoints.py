@@ -16,7 +16,8 @@ from honest_pen import HonestPen
 
 from needletrail_gateway.record import checkpoints
 from needletrail_gateway.record.checkpoints import Checkpoint, CheckpointError, Notary
-from needletrail_gateway.record.ledger import Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.record.proof import prove
 from needletrail_gateway.shell.settings import CheckpointSettings
 

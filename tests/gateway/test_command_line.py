@@ -281,3 +281,20 @@ def test_a_ledger_that_is_not_there_is_an_error_and_none_is_made(
     assert "there is no such ledger" in done.stderr
     assert "Traceback" not in done.stderr
     assert not place.exists()
+
+
+@pytest.mark.parametrize("command", [("ledger", "verify"), ("explain", "pen-01-1-1")])
+def test_a_database_that_can_not_hold_a_ledger_is_refused_without_its_password(
+    needletrail: Needletrail, command: tuple[str, ...]
+) -> None:
+    said = unusable(needletrail(*command, "--ledger", "oracle://u:hush@h/x"), "SQLite", "PostgreSQL")
+    assert "hush" not in said
+
+
+@pytest.mark.parametrize("command", [("ledger", "verify"), ("explain", "pen-01-1-1")])
+def test_a_driver_that_is_not_there_is_told_with_how_to_install_it(
+    needletrail: Needletrail, command: tuple[str, ...]
+) -> None:
+    url = "postgresql+pg8000://u:hush@h/x"  # a driver of PostgreSQL that is not ours
+    said = unusable(needletrail(*command, "--ledger", url), "pg8000", "pip install", "[postgresql]")
+    assert "hush" not in said

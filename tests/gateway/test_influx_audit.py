@@ -25,7 +25,8 @@ from needletrail_gateway.cli import app
 from needletrail_gateway.core.notes import Acknowledgement
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.record.alerts import acknowledge, alerts
-from needletrail_gateway.record.ledger import Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.record.retention import expire, redact
 from needletrail_gateway.replay.amend import amend
 from needletrail_gateway.series import days, outbox

@@ -8,7 +8,7 @@ from gateway_desk import Desk
 from honest_pen import HonestPen
 
 from needletrail_gateway.core.registry.model import Keys
-from needletrail_gateway.record.ledger import LedgerError
+from needletrail_gateway.record.errors import LedgerError
 from needletrail_gateway.shell.documents import keys_of
 from needletrail_gateway.shell.intake import LOOK_AGAIN_MS
 

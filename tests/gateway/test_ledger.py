@@ -19,12 +19,12 @@ from sqlalchemy.exc import DatabaseError
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.core.registry.model import Registry
 from needletrail_gateway.record.chain import head, link, pen_link
+from needletrail_gateway.record.errors import LedgerError
 from needletrail_gateway.record.ledger import (
     QUARANTINE_KEPT,
     Entry,
     Group,
     Ledger,
-    LedgerError,
     NewEntry,
 )
 

@@ -13,7 +13,8 @@ from honest_pen import HonestPen
 from needletrail_gateway.core.notes import NOTE
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.record import retention
-from needletrail_gateway.record.ledger import Entry, Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Entry, Ledger
 from needletrail_gateway.record.proof import Proof, prove
 from needletrail_gateway.record.retention import Expired, Removal, RemovalError, expire, redact
 from needletrail_gateway.series.making import Lines, Maker

@@ -21,7 +21,8 @@ from torture import altered_ledger
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.record import chain, checkpoints, proof, retention, snapshot
 from needletrail_gateway.record.checkpoints import Checkpoint
-from needletrail_gateway.record.ledger import Group, Ledger, LedgerError, NewEntry
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Group, Ledger, NewEntry
 from needletrail_gateway.record.proof import Proof, Walk, prove
 from needletrail_protocol import messages
 

@@ -12,7 +12,8 @@ from test_replay_rejudge import treat, with_rule
 
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.record import schema
-from needletrail_gateway.record.ledger import Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.record.proof import prove
 from needletrail_gateway.replay.amend import amend
 from needletrail_gateway.replay.knowledge import Knowledge

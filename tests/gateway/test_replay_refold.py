@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from test_lane_restored import act
 
 from needletrail_gateway.core.packs.model import Policy
-from needletrail_gateway.record.ledger import Group, Ledger, LedgerError, to_json
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Group, Ledger, to_json
 from needletrail_gateway.replay import sessions
 from needletrail_gateway.replay.knowledge import Knowledge
 from needletrail_gateway.replay.refold import Judged, UnknownPenError, judge

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from needletrail_gateway.cli import app
 from needletrail_gateway.core.packs.model import Policy
-from needletrail_gateway.record.ledger import Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import DocumentError
 
 CLIENT = "c-0a1b2c3d"

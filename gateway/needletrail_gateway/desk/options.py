@@ -22,8 +22,10 @@ ConfigOption = Annotated[
     typer.Option("--config", metavar="FILE", help="The gateway's settings, for its ledger."),
 ]
 LedgerOption = Annotated[
-    Path | None,
-    typer.Option("--ledger", metavar="FILE", help="The ledger itself, instead of --config."),
+    str | None,
+    typer.Option(
+        "--ledger", metavar="FILE", help="The ledger itself (or its URL), instead of --config."
+    ),
 ]
 WhoOption = Annotated[
     str | None,
@@ -67,7 +69,7 @@ def for_dashboards(option: str, text: str) -> str:
     return text
 
 
-def place_of(config: Path | None, ledger: Path | None) -> tuple[str | Path, Path | None]:
+def place_of(config: Path | None, ledger: str | None) -> tuple[str, Path | None]:
     """Where the ledger is that the options name, and the folder of packs if the settings name one."""
     if (config is None) == (ledger is None):
         raise DocumentError("give the ledger: either --config FILE or --ledger FILE")
@@ -79,7 +81,7 @@ def place_of(config: Path | None, ledger: Path | None) -> tuple[str | Path, Path
 
 
 @contextmanager
-def opened_ledger(location: str | Path, *, is_new: bool = False) -> Iterator[Ledger]:
+def opened_ledger(location: str, *, is_new: bool = False) -> Iterator[Ledger]:
     """The ledger at that place, for as long as the block runs. is_new: make it if it is not there."""
     opened = Ledger.open(location, must_exist=not is_new)
     try:

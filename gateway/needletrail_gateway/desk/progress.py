@@ -11,16 +11,18 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 def progress_bar(what: str, is_quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """Gives a function to be called with how much is done, and of how much.
 
-    is_quiet: show nothing, since the answer is for a machine.
+    is_quiet: show nothing, since the answer is for a machine. Nothing is shown either where there is no
+    terminal.
     """
+    console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
-        disable=is_quiet,
+        disable=is_quiet or not console.is_terminal,
     ) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -13,7 +13,14 @@ from sqlalchemy import Row, select, update
 
 from needletrail_gateway.core.notes import ACKNOWLEDGED, Acknowledgement
 from needletrail_gateway.record import schema
-from needletrail_gateway.record.ledger import SALT, Ledger, LedgerError, NewEntry, append, to_json
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import (
+    SALT,
+    Ledger,
+    NewEntry,
+    append,
+    to_json,
+)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from sqlalchemy import Connection, Table, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from needletrail_gateway.record import schema
-from needletrail_gateway.record.ledger import NEWEST_SCHEMA, Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import NEWEST_SCHEMA, Ledger
 from needletrail_gateway.record.proof import Proof, prove, prove_on
 from needletrail_gateway.record.snapshot import entries, number, open_file, rows, snapshot
 

@@ -26,7 +26,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from needletrail_gateway.core.treatment import iso
 from needletrail_gateway.record import schema
-from needletrail_gateway.record.ledger import Ledger, LedgerError, NewEntry, append, to_json
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Ledger, NewEntry, append, to_json
 
 KIND = "checkpoint"
 SUFFIX = ".checkpoint"

@@ -25,7 +25,6 @@ from sqlalchemy import (
     Engine,
     Table,
     bindparam,
-    create_engine,
     delete,
     event,
     func,
@@ -43,6 +42,8 @@ from needletrail_gateway.core.registry.changes import Change, differences
 from needletrail_gateway.core.registry.history import History, Version
 from needletrail_gateway.core.registry.model import Keys, Registry
 from needletrail_gateway.record import chain, schema
+from needletrail_gateway.record.databases import engine_of
+from needletrail_gateway.record.errors import LedgerError
 
 NEWEST_SCHEMA = "0005"
 QUARANTINE_KEPT = 10_000  # the newest so many; the tallies count all
@@ -73,10 +74,6 @@ _LAST_OF_PEN = union_all(
         )
     )
 )
-
-
-class LedgerError(Exception):
-    """The ledger can not be used; the text says why and what to do."""
 
 
 @dataclass
@@ -174,7 +171,7 @@ class Ledger:
                     raise LedgerError(
                         "there is no such ledger. `needletrail registry import` makes a new one."
                     )
-            engine = create_engine(url)
+            engine = engine_of(url)
             if engine.dialect.name == "sqlite":
                 event.listen(engine, "connect", _configure_sqlite)
                 event.listen(engine, "begin", _begin_sqlite)

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from needletrail_gateway.core.notes import ATTESTED, NOTE
 from needletrail_gateway.record import chain, schema
-from needletrail_gateway.record.ledger import Ledger, LedgerError, NewEntry, append, to_json
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Ledger, NewEntry, append, to_json
 from needletrail_protocol import messages
 from needletrail_protocol.authentication import open_envelope
 from needletrail_protocol.errors import ProtocolError

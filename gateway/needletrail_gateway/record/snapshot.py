@@ -16,7 +16,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from needletrail_gateway.record.ledger import NEWEST_SCHEMA, LedgerError
+from needletrail_gateway.record.databases import engine_of
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import NEWEST_SCHEMA
 
 AT_ONCE = 1_000
 _NO_LEDGER = "this is not a ledger"
@@ -66,7 +68,7 @@ def _cause(error: Exception) -> object:
 
 def _engine(text: str) -> Engine:
     if "://" in text and make_url(text).get_backend_name() != "sqlite":
-        return create_engine(text, poolclass=NullPool)
+        return engine_of(make_url(text), poolclass=NullPool)
     path = Path(make_url(text).database or "") if "://" in text else Path(text)
     engine = create_engine("sqlite://", creator=lambda: open_file(path), poolclass=NullPool)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))

@@ -13,7 +13,8 @@ from typing import Any
 
 from needletrail_gateway.core.statement import alert_statement, visit_row
 from needletrail_gateway.core.treatment import Alert
-from needletrail_gateway.record.ledger import Group, Ledger, LedgerError, NewEntry, to_json
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Group, Ledger, NewEntry, to_json
 from needletrail_gateway.record.overdue import later_sessions
 from needletrail_gateway.replay.knowledge import Knowledge
 from needletrail_gateway.replay.refold import Judged, judge

@@ -18,7 +18,8 @@ from sqlalchemy import ColumnElement, func, select, text
 from needletrail_gateway.core.clock import Pin
 from needletrail_gateway.core.treatment import session_name
 from needletrail_gateway.record import schema
-from needletrail_gateway.record.ledger import Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.replay import columns
 from needletrail_gateway.replay.columns import Columns, Ints
 from needletrail_gateway.replay.meter import Work

@@ -19,7 +19,8 @@ from typing import Any
 from needletrail_gateway.core.series import schema as series
 from needletrail_gateway.core.series.depth import count_readings
 from needletrail_gateway.core.series.point import NS_PER_MS, Point, line
-from needletrail_gateway.record.ledger import Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.series.days import begins_utc_ms, day_of, days, points_of_days, sessions_on
 from needletrail_gateway.series.making import Lines, Maker, record_of, time_of
 from needletrail_gateway.series.sending import Part, Sender

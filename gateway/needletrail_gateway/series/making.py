@@ -28,7 +28,8 @@ from needletrail_gateway.core.series.depth import Trace
 from needletrail_gateway.core.series.point import NS_PER_MS, Point, line
 from needletrail_gateway.core.series.sessions import Told, is_about_session, next_use, session_points
 from needletrail_gateway.record import schema
-from needletrail_gateway.record.ledger import Entry, Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Entry, Ledger
 from needletrail_protocol import messages
 from needletrail_protocol.authentication import open_envelope
 from needletrail_protocol.readings import Readings, decode_record

@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 
 from needletrail_gateway.core.series.point import NS_PER_MS, line
 from needletrail_gateway.record import schema
-from needletrail_gateway.record.ledger import Entry, Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Entry, Ledger
 from needletrail_gateway.series.days import begins_utc_ms, day_of, points_of_days, sessions_on
 from needletrail_gateway.series.making import Lines, Maker, time_of
 from needletrail_gateway.series.outbox import BATCH_POINTS, Batch, Outbox

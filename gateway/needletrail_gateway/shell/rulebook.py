@@ -13,7 +13,8 @@ from typing import Any
 
 from needletrail_gateway.core.packs.model import Policy
 from needletrail_gateway.core.treatment import Rules
-from needletrail_gateway.record.ledger import Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Ledger
 
 POLICY = "policy"  # an entry: a whole pack
 _KEPT = 32

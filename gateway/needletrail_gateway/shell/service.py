@@ -27,7 +27,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from sqlalchemy.exc import OperationalError
 
 from needletrail_gateway.record.checkpoints import Notary
-from needletrail_gateway.record.ledger import Group, Ledger, LedgerError
+from needletrail_gateway.record.errors import LedgerError
+from needletrail_gateway.record.ledger import Group, Ledger
 from needletrail_gateway.shell.health import GatewayState
 from needletrail_gateway.shell.intake import Intake, Outgoing
 from needletrail_gateway.shell.settings import MqttSettings
