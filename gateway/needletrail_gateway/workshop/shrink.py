@@ -96,7 +96,29 @@ def _parts(file: File) -> Iterator[tuple[str, str]]:
         file.statements.insert(0, Statement(owner, first))
     for module, statements in groupby(file.statements, lambda one: one.module):
         tree = ast.Module([one.node for one in statements], [])
-        yield module, ast.unparse(ast.fix_missing_locations(tree)) + "\n"
+        yield module, _written(tree) + "\n"
+
+
+def _written(tree: ast.Module) -> str:
+    """The source, without parentheses around a tuple that is only taken apart again.
+
+    `a, b = b, a` is four instructions; `a, b = (b, a)` makes a tuple: it allocates, and no hard
+    interrupt may.
+    """
+    lines = ast.unparse(ast.fix_missing_locations(tree)).split("\n")
+    return "\n".join(map(_bare, lines))
+
+
+def _bare(line: str) -> str:
+    before, is_found, after = line.partition(" = (")
+    if not is_found or not after.endswith(")"):
+        return line
+    bare = f"{before} = {after[:-1]}"
+    try:
+        is_same = ast.dump(ast.parse(bare.strip())) == ast.dump(ast.parse(line.strip()))
+    except SyntaxError:
+        return line
+    return bare if is_same else line
 
 
 def _module_of(path: str) -> str:
