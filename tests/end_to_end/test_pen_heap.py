@@ -2,10 +2,10 @@
 
 45 minutes each.
 
-On 32-bit words in MicroPython for WebAssembly (wasm/pen.mjs): a board's firmware with all its drivers, an
-outage of five minutes, broker and gateway real. A Pico's timer runs with the heap locked, for it is
-a hard interrupt. And on the Unix port, whose words have 64
-bits: the virtual board, with the broker dead for a while.
+On 32-bit words in MicroPython for WebAssembly (wasm/pen.mjs): a board's firmware with all its drivers,
+an outage of five minutes, broker and gateway real. A Pico's timer is a hard interrupt: it runs with the
+heap locked. And on the Unix port, whose words have 64 bits: the virtual board, with the broker dead for
+a while.
 
 The aim is 64 KB on 32 bits, and 96 KB on 64 bits; the bounds are these.
 """

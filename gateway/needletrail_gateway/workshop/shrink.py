@@ -28,6 +28,7 @@ from needletrail_gateway.workshop.names import of_python, often_first, shorten
 from needletrail_gateway.workshop.scopes import FUNCTIONS as _FUNCTIONS
 from needletrail_gateway.workshop.scopes import parameters as _parameters
 from needletrail_gateway.workshop.scopes import separate, walk
+from needletrail_gateway.workshop.traces import Words, mark, words
 
 FLAG = "TYPE_CHECKING"
 _TEXT_MAX = 40  # a longer text is kept once, under its name
@@ -42,6 +43,7 @@ class Small:
 
     path: str
     parts: tuple[tuple[str, str], ...]
+    words: Words
 
     @property
     def source(self) -> str:
@@ -64,7 +66,8 @@ def shrink(
     trees = {path: ast.parse(text, path) for path, text in sources.items()}
     modules = {_module_of(path): tree for path, tree in trees.items()}
     paths = {_module_of(path): path for path in sources}
-    for tree in trees.values():
+    for path, tree in trees.items():
+        mark(tree, path)
         _Plain().visit(tree)
     _inline(modules)
     decided = _Decided(given or {})
@@ -87,7 +90,12 @@ def shrink(
     files = link(modules, set(roots), own, exports)
     inline(files, set(roots), of_python())
     shorten(files, set(roots))
-    return [Small(paths.get(file.name, f"{file.name}.py"), tuple(_parts(file))) for file in files]
+    return [_small(file, paths.get(file.name, f"{file.name}.py")) for file in files]
+
+
+def _small(file: File, path: str) -> Small:
+    parts = tuple(_parts(file))
+    return Small(path, parts, words(file, "".join(text for _, text in parts)))
 
 
 def _parts(file: File) -> Iterator[tuple[str, str]]:
