@@ -22,6 +22,7 @@ from micropython import alloc_emergency_exception_buf
 
 from boards import wiring
 from needletrail_device.drivers.battery import Battery
+from needletrail_device.drivers.pio_beat import Beat, UndisturbedAdc
 from needletrail_device.drivers.pio_counter import PioCounter
 from needletrail_device.drivers.pn532_i2c import I2cLink
 from needletrail_device.drivers.skin import AdcSkin
@@ -94,37 +95,12 @@ def _beat() -> None:
     wrap()
 
 
-class _Beat:
-    """The timer, running."""
-
-    def __init__(self, machine: "Any") -> None:
-        self._machine = machine
-
-    def deinit(self) -> None:
-        """No more calls."""
-        self._machine.active(0)
-
-
-class _Undisturbed:
-    """An ADC whose reading the timer's own, through the same converter, can not come into."""
-
-    def __init__(self, adc: ADC) -> None:
-        self._adc = adc
-
-    def read_u16(self) -> int:
-        """0 to 65535."""
-        state = disable_irq()
-        value = self._adc.read_u16()
-        enable_irq(state)
-        return value
-
-
 def wlan() -> "Any":
     """The radio as a station, off."""
     return network.WLAN(network.STA_IF)
 
 
-def start_timer(period_ms: int, tick: "Callable[[Any], None]") -> _Beat:
+def start_timer(period_ms: int, tick: "Callable[[Any], None]") -> Beat:
     """Call `tick` every `period_ms`, in a hard interrupt."""
     alloc_emergency_exception_buf(_EXCEPTION_BYTES)
     machine = rp2.StateMachine(_BEAT, _beat, freq=_BEAT_HZ)
@@ -132,7 +108,7 @@ def start_timer(period_ms: int, tick: "Callable[[Any], None]") -> _Beat:
     cycles = period_ms * (_BEAT_HZ // 1000) - _BEAT_CYCLES
     machine.put(cycles)  # type: ignore[no-untyped-call]  # so it is in the stubs
     machine.active(1)
-    return _Beat(machine)
+    return Beat(machine)
 
 
 def dial() -> "Dial":
@@ -148,7 +124,8 @@ def parts(dial: "Dial") -> "Parts":
     machine.active(1)
     parts.strokes = CounterTachometer(PioCounter(machine))
     parts.skin = AdcSkin(ADC(Pin(SKIN)))
-    parts.battery = Battery(_Undisturbed(ADC(Pin(BATTERY))), wiring.BATTERY_RATIO_PERMILLE)
+    adc = UndisturbedAdc(ADC(Pin(BATTERY)), disable_irq, enable_irq)
+    parts.battery = Battery(adc, wiring.BATTERY_RATIO_PERMILLE)
     wiring.add_hand(parts, PIXEL, HAPTIC, BUTTON, MOTOR)
     wiring.add_charger(parts, CHARGING)
     parts.start_timer = start_timer

@@ -7,6 +7,7 @@ from array import array
 from chip_fakes import allocated_bytes
 from pen_fakes import raises
 
+from needletrail_device.drivers.pio_beat import UndisturbedAdc
 from needletrail_device.drivers.pio_counter import PioCounter
 from needletrail_device.drivers.skin import AdcSkin, TouchSkin
 from needletrail_device.drivers.tachometer import CounterTachometer, PinTachometer
@@ -251,3 +252,30 @@ def test_reading_the_counter_allocates_nothing():
     assert counter.value() == 2
     assert list(fifo.executed) == [0xA0C1, 0x8000], "mov(isr, x), push(noblock)"
     assert allocated_bytes(counter.value) == 0
+
+
+class Converter:
+    """An ADC that knows whether interrupts are let in."""
+
+    def __init__(self):
+        self.is_open = True
+        self.seen = []
+
+    def shut(self):
+        self.is_open = False
+        return 7
+
+    def let(self, state):
+        assert state == 7
+        self.is_open = True
+
+    def read_u16(self):
+        self.seen.append(self.is_open)
+        return 38730
+
+
+def test_the_battery_is_read_while_interrupts_are_shut_out():
+    converter = Converter()
+    assert UndisturbedAdc(converter, converter.shut, converter.let).read_u16() == 38730
+    assert converter.seen == [False]
+    assert converter.is_open

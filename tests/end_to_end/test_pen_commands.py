@@ -4,12 +4,22 @@ The pen is enrolled, built and started, with a real broker that asks for its pas
 gateway. The firmware is what `needletrail pen build` made.
 """
 
+import json
+import os
+import re
+import subprocess
+import sys
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from end_to_end.pen_workshop import OFFLINE, PEN, Workshop, as_truth
 from end_to_end.reading import statements
+from needletrail_gateway.workshop.build import flash_files
+
+ROOT = Path(__file__).resolve().parents[2]
+FRAME = re.compile(r'^  File "(.+)", lines? (\d+)(?: to (\d+))?, in (.+)$', re.MULTILINE)
 
 
 @pytest.fixture
@@ -78,3 +88,64 @@ def test_a_key_is_rotated_while_records_wait_and_none_is_lost(workshop: Workshop
         found = statements(house.ledger)["pen-04-2-2"]
         assert found["verdict"] == workshop.truth(last)["verdict"]
         assert [epoch for pen, epoch in house.ledger.pen_keys() if pen == PEN] == [2]
+
+
+def crash(micropython: Path, main: Path, flash: Path, pen: str, **environment: str) -> str:
+    """The traceback of a pen whose journal's folder is a file."""
+    flash.mkdir(exist_ok=True)
+    (flash / "pen.json").write_text(pen)
+    (flash / "epoch-1").write_text("")
+    command = [micropython, "-X", "heapsize=4m", main, flash]
+    done = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback"), done.stderr
+    return done.stderr
+
+
+def test_a_crash_is_told_in_the_words_of_the_sources(workshop: Workshop, micropython: Path) -> None:
+    """The same crash, of what was built and of the sources themselves."""
+    pen = json.loads((workshop.folder / "pens" / PEN / "pen.json").read_text())
+    pen["virtual"] = {"tape": str(ROOT / "tapes" / "bench" / "01-cosmetic-within.csv")}
+    text = json.dumps(pen)
+    built = crash(micropython, workshop.flash / "main.py", workshop.flash, text)
+    plain = crash(
+        *(micropython, ROOT / "device" / "main.py", workshop.folder / "plain", text),
+        NEEDLETRAIL_PROTOCOL=str(ROOT / "protocol"),
+    )
+    command = [sys.executable, "-m", "needletrail_gateway", "pen", "traceback"]
+    done = subprocess.run(
+        [*command, "-", "--from", workshop.flash],
+        input=built,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = FRAME.findall(done.stdout)
+    wanted = FRAME.findall(plain)
+    assert len(told) == len(FRAME.findall(built)), "a frame, a likeliest function"
+    told = [one for one, _ in groupby(told)]  # an error that is raised again gives its frame twice
+    # What was called in one place has moved there: so some frames are missing, and no other.
+    rest = iter(wanted)
+    for path, first, last, name in told:
+        plain_name = name.rpartition(".")[2]
+        line = next(
+            (
+                of_line
+                for of_path, of_line, _, of_name in rest
+                if of_path.endswith(path) and (plain_name == of_name or path == "main.py")
+            ),
+            None,
+        )
+        assert line is not None, f"{path} {name} is not in {plain}"
+        if not last:
+            assert first == line, path
+        elif line != "1":  # the firmware drops line numbers as it goes, in its sources, too
+            assert int(first) <= int(line) <= int(last), path
+    names = [name for _, _, _, name in told]
+    assert names[-3:] == ["open_journal", "recover", "Folder.open"]
+    assert done.stdout.splitlines()[-1] == built.splitlines()[-1] == "OSError: 20"
+    assert not [path for path in flash_files(workshop.flash) if "names" in path], "not on the pen"
+    said = workshop.needletrail("pen", "traceback", "-", "--from", "pens", code=2)
+    assert "there are no names in this folder" in said

@@ -2,9 +2,10 @@
 
 45 minutes each.
 
-On 32-bit words in MicroPython for WebAssembly (wasm/pen.mjs): the firmware of the ESP32-S3 with all its
-drivers, an outage of five minutes, broker and gateway real. And on the Unix port, whose words have 64
-bits: the virtual board, with the broker dead for a while.
+On 32-bit words in MicroPython for WebAssembly (wasm/pen.mjs): a board's firmware with all its drivers,
+an outage of five minutes, broker and gateway real. A Pico's timer is a hard interrupt: it runs with the
+heap locked. And on the Unix port, whose words have 64 bits: the virtual board, with the broker dead for
+a while.
 
 The aim is 64 KB on 32 bits, and 96 KB on 64 bits; the bounds are these.
 """
@@ -28,12 +29,15 @@ WASM = ROOT / ".tools" / "wasm" / "node_modules" / "@micropython" / "micropython
 RIG = Path(__file__).parent / "wasm" / "pen.mjs"
 MINUTES = 45
 PERIOD_MS = 20
+# A minute and a half each. The others are measured by hand (docs/performance.md): an ESP32-C3 takes as
+# much as an ESP32-S3, and a Pico 2 W is a Pico W but for its name.
+BOARDS = ("esp32_s3", "pico_w")
 READINGS = MINUTES * 60_000 // PERIOD_MS
 # of live data after a collection, 32-bit words, without the board's stand-ins; and the Unix port's heap
 WASM_PEAK_MAX_BYTES = 64 * 1024
 UNIX_HEAP = "96k"
 ONCE = {  # and then forgotten
-    *("assembly", "config", "update", "bundle", "recovery", "boards.esp32_s3"),
+    *("assembly", "config", "update", "bundle", "recovery"),
     *("permits", "tlv", "ending"),
 }
 GROWTH_MAX_BYTES = 2048  # over what a session begins with: a window under way, a reconnection
@@ -41,16 +45,17 @@ LEAK_MAX_BYTES = 256  # from a session's first minute to its last
 LARGEST_FREE_MIN_BYTES = 5000  # the largest thing that comes: a grant's packet (mqtt.PACKET_MAX)
 
 
+@pytest.mark.parametrize("board", BOARDS)
 def test_on_32_bits_with_all_drivers_and_an_outage(
-    tmp_path: Path, bench: Path, monkeypatch: pytest.MonkeyPatch
+    board: str, tmp_path: Path, bench: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NEEDLETRAIL_WIFI_PASSWORD", "12345678")
     made = Workshop(tmp_path, Path(os.devnull), bench)
     made.enroll(
-        *("--board", "esp32_s3", "--broker-host", "127.0.0.1", "--broker-port", str(made.port)),
+        *("--board", board, "--broker-host", "127.0.0.1", "--broker-port", str(made.port)),
         *("--like", "pen-01", "--wifi-ssid", "clinic"),
     )
-    made.needletrail("pen", "build", "--board", "esp32_s3", "--out", "flash", "--json")
+    made.needletrail("pen", "build", "--board", board, "--out", "flash", "--json")
     (made.flash / "pen.json").write_text((made.folder / "pens" / PEN / "pen.json").read_text())
     with made.house() as house:
         done = subprocess.run(
@@ -75,7 +80,7 @@ def test_on_32_bits_with_all_drivers_and_an_outage(
     assert numbers == list(range(1, found["events"][-1]["records"] + 1))
     report = {name: value for name, value in found.items() if name not in ("events", "said")}
     print(f"32-bit words: {json.dumps(report)}")
-    assert not ONCE & set(found["modules"])
+    assert not (ONCE | {f"boards.{board}"}) & set(found["modules"])
     assert found["peak_bytes"] <= WASM_PEAK_MAX_BYTES
     assert found["peak_bytes"] - found["opened_bytes"] <= GROWTH_MAX_BYTES
     assert found["last_minute_bytes"] - found["first_minute_bytes"] <= LEAK_MAX_BYTES

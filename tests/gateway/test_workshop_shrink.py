@@ -392,6 +392,35 @@ def main():
     assert "hasattr(sys, 'unheard')" in small  # what is not known is asked
 
 
+SWAPS = """
+try:
+    from micropython import heap_lock, heap_unlock
+except ImportError:
+    def heap_lock():
+        pass
+    heap_unlock = heap_lock
+def sort(a, b, c):
+    if a > b:
+        a, b = b, a
+    a, b, c = c, a, b
+    return a * 100 + b * 10 + c
+def main():
+    found = -1
+    heap_lock()
+    try:
+        found = sort(3, 2, 1) * 1000 + sort(1, 2, 3)
+    except MemoryError:
+        pass
+    heap_unlock()
+    return found
+"""
+
+
+def test_a_swap_makes_no_tuple(bench: Bench) -> None:
+    """The guard sorts five readings within a hard interrupt, where nothing may be allocated."""
+    bench.same({"firmware.py": SWAPS})
+
+
 def test_a_deleted_function_is_still_a_name(bench: Bench) -> None:
     sources = {
         "firmware.py": "def once():\n    return 3\n\n\ndef main():\n    global once\n"

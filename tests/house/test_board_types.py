@@ -43,7 +43,7 @@ MISTAKES = {
         "arg-type",
     ),
     "a driver given what it does not take": (
-        *("pico", "Battery(_Undisturbed(ADC(Pin(BATTERY))), ", "Battery(_Undisturbed(BATTERY), "),
+        *("pico", "disable_irq, enable_irq)", "enable_irq, disable_irq)"),
         "arg-type",
     ),
 }

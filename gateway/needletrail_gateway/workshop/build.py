@@ -19,21 +19,21 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import needletrail_protocol
 from needletrail_gateway.shell.documents import data_folder
-from needletrail_gateway.workshop import bundle
+from needletrail_gateway.workshop import bundle, traces
 from needletrail_gateway.workshop.errors import ToolError, WorkshopError
 from needletrail_gateway.workshop.link import JOINED
 from needletrail_gateway.workshop.shrink import Small, shrink
+from needletrail_gateway.workshop.traces import MAIN
 
 OPTIMIZATION = "-O3"  # no assertions, no line numbers: both cost heap on the pen
 BUILD_FILE = "build.json"
-MAIN = "main.py"
 MAIN_HEAD = "# device/main.py, shrunk by `needletrail pen build`\n"
 SLOT = "slots/a"
 MANIFEST = "manifest"
@@ -163,6 +163,17 @@ def build(
     start = _shrink({f"{JOINED}.py": (device / MAIN).read_text(encoding="utf-8")}, (), {})
     main = MAIN_HEAD + "".join(one.source for one in start)
     _write(out, bundle.first_flash(contents), main.encode(), built)
+    names = {_stem(one): one.words for one in small}
+    lines = [0] * MAIN_HEAD.count("\n") + start[0].words.lines
+    names[MAIN] = replace(
+        start[0].words,
+        lines=lines,
+        places={
+            word: [replace(one, path=MAIN) for one in places]
+            for word, places in start[0].words.places.items()
+        },
+    )
+    traces.write(out / traces.NAMES_FILE, names)
     if signed is not None:
         (out / name).write_bytes(signed)
     return built
@@ -244,13 +255,18 @@ def _compile(
 
     That is an original's file and line if mpy-cross does not like it either, else the shrunk file's.
     """
-    stem = small.path.removesuffix("/__init__.py").removesuffix(".py").rpartition("/")[2]
+    stem = _stem(small)
     made, complaint = _run(compiler, small.path, source, stem, " once shrunk", folder)
     if complaint:
         for path, text in found.items():
             complaint = _run(compiler, path, text, stem, "", folder)[1] or complaint
         raise WorkshopError(complaint)
     return made
+
+
+def _stem(small: Small) -> str:
+    """A file's name in tracebacks."""
+    return small.path.removesuffix("/__init__.py").removesuffix(".py").rpartition("/")[2]
 
 
 def _run(

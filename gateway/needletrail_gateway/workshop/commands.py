@@ -21,7 +21,7 @@ from needletrail_gateway.record.ledger import Ledger
 from needletrail_gateway.shell.documents import read_policy, read_registry
 from needletrail_gateway.shell.settings import read_settings
 from needletrail_gateway.workshop import build as building
-from needletrail_gateway.workshop import bundle, enrolment, flash, pen_file
+from needletrail_gateway.workshop import bundle, enrolment, flash, pen_file, traces
 from needletrail_gateway.workshop import calibration as calibrating
 from needletrail_gateway.workshop.calibration import CalibrationError, Fit, Mark, mm
 from needletrail_gateway.workshop.dial import parse_marks, read_file, read_from_pen
@@ -259,6 +259,29 @@ def build(
         print("It has no update key: pens with it can be updated by cable only. --key gives it one.")
     else:
         print(f"Signed bundle: {out / built.bundle}")
+
+
+@pen_app.command(
+    "traceback",
+    short_help="Say a traceback of a pen in the words of the sources.",
+    help="Say a traceback of a pen in the words of the sources: a built firmware calls everything "
+    "otherwise, and has no line numbers. DIR must be of the very build that the pen runs. Where a word "
+    "stands for several functions, all are given, the likeliest first. All other text stays as it is.",
+    epilog="Example: needletrail pen traceback crash.txt --from build/esp32_s3",
+)
+def traceback(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What the pen said; -: standard input.")],
+    folder: Annotated[
+        Path, typer.Option("--from", metavar="DIR", help="What needletrail pen build has filled.")
+    ],
+) -> None:
+    """A text in, a text out."""
+    names = traces.read(folder)
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise WorkshopError(f"{file}: {error.strerror}.") from error
+    sys.stdout.write(traces.translate(data.decode("utf-8", "replace"), names))
 
 
 @pen_app.command(

@@ -28,6 +28,7 @@ from needletrail_gateway.workshop.names import of_python, often_first, shorten
 from needletrail_gateway.workshop.scopes import FUNCTIONS as _FUNCTIONS
 from needletrail_gateway.workshop.scopes import parameters as _parameters
 from needletrail_gateway.workshop.scopes import separate, walk
+from needletrail_gateway.workshop.traces import Words, mark, words
 
 FLAG = "TYPE_CHECKING"
 _TEXT_MAX = 40  # a longer text is kept once, under its name
@@ -42,6 +43,7 @@ class Small:
 
     path: str
     parts: tuple[tuple[str, str], ...]
+    words: Words
 
     @property
     def source(self) -> str:
@@ -64,7 +66,8 @@ def shrink(
     trees = {path: ast.parse(text, path) for path, text in sources.items()}
     modules = {_module_of(path): tree for path, tree in trees.items()}
     paths = {_module_of(path): path for path in sources}
-    for tree in trees.values():
+    for path, tree in trees.items():
+        mark(tree, path)
         _Plain().visit(tree)
     _inline(modules)
     decided = _Decided(given or {})
@@ -87,7 +90,12 @@ def shrink(
     files = link(modules, set(roots), own, exports)
     inline(files, set(roots), of_python())
     shorten(files, set(roots))
-    return [Small(paths.get(file.name, f"{file.name}.py"), tuple(_parts(file))) for file in files]
+    return [_small(file, paths.get(file.name, f"{file.name}.py")) for file in files]
+
+
+def _small(file: File, path: str) -> Small:
+    parts = tuple(_parts(file))
+    return Small(path, parts, words(file, "".join(text for _, text in parts)))
 
 
 def _parts(file: File) -> Iterator[tuple[str, str]]:
@@ -96,7 +104,29 @@ def _parts(file: File) -> Iterator[tuple[str, str]]:
         file.statements.insert(0, Statement(owner, first))
     for module, statements in groupby(file.statements, lambda one: one.module):
         tree = ast.Module([one.node for one in statements], [])
-        yield module, ast.unparse(ast.fix_missing_locations(tree)) + "\n"
+        yield module, _written(tree) + "\n"
+
+
+def _written(tree: ast.Module) -> str:
+    """The source, without parentheses around a tuple that is only taken apart again.
+
+    `a, b = b, a` is four instructions; `a, b = (b, a)` makes a tuple: it allocates, and no hard
+    interrupt may.
+    """
+    lines = ast.unparse(ast.fix_missing_locations(tree)).split("\n")
+    return "\n".join(map(_bare, lines))
+
+
+def _bare(line: str) -> str:
+    before, is_found, after = line.partition(" = (")
+    if not is_found or not after.endswith(")"):
+        return line
+    bare = f"{before} = {after[:-1]}"
+    try:
+        is_same = ast.dump(ast.parse(bare.strip())) == ast.dump(ast.parse(line.strip()))
+    except SyntaxError:
+        return line
+    return bare if is_same else line
 
 
 def _module_of(path: str) -> str:

@@ -21,6 +21,9 @@ const SESSION_S = Number(minutes) * 60;
 const OUTAGE_S = [IDLE_S + SESSION_S / 3, IDLE_S + SESSION_S / 3 + Math.min(300, SESSION_S / 6)];
 const STROKES_A_PERIOD = 2; // 100 strokes/s
 const CHANNELS = 8;
+const { board } = JSON.parse(fs.readFileSync(path.join(flash, "build.json"), "utf8"));
+const BUTTON = { esp32_s3: 16, esp32_c3: 9, pico_w: 17, pico_2_w: 17 }[board]; // its pin
+const MORE = { esp32_c3: "wasm_esp32_c3", pico_w: "wasm_rp2", pico_2_w: "wasm_rp2" }[board];
 
 // ---- time ----
 
@@ -100,6 +103,12 @@ const { loadMicroPython } = await import(path.resolve(build));
 const events = [];
 const said = [];
 let isOver = false;
+function fail(error) {
+  fs.writeSync(2, [...said, String(error)].join("\n") + "\n"); // not the line of the build that threw
+  process.exit(1);
+}
+process.on("uncaughtException", fail);
+process.on("unhandledRejection", fail);
 const mp = await loadMicroPython({
   heapsize: Number(heapBytes),
   pystack: 4096,
@@ -132,7 +141,10 @@ function put(from, to) {
 }
 
 put(flash, "");
-FS.writeFile("/wasm_board.py", fs.readFileSync(path.join(import.meta.dirname, "wasm_board.py")));
+const standIns = ["wasm_board", ...(MORE ? [MORE] : [])];
+for (const name of standIns) {
+  FS.writeFile(`/${name}.py`, fs.readFileSync(path.join(import.meta.dirname, `${name}.py`)));
+}
 mp.runPython("import sys, gc, micropython\nsys.path.insert(0, '/')");
 const gc = mp.pyimport("gc");
 
@@ -154,7 +166,8 @@ function layout() {
 const bare = used();
 mp.runPython("import asyncio, binascii, hashlib, io, json, os, random, struct, time, array");
 const asyncioBytes = used() - bare;
-mp.runPython("import wasm_board\nwasm_board.install()");
+mp.runPython(`import wasm_board\nwasm_board.install(${BUTTON})`);
+if (MORE) mp.runPython(`import ${MORE}\n${MORE}.install()`);
 const tick = mp.pyimport("wasm_board").tick;
 const standInBytes = used() - bare - asyncioBytes;
 
@@ -165,6 +178,7 @@ try {
   if (!String(error).includes("SystemExit")) throw error;
 }
 const report = {
+  board,
   bare_bytes: bare,
   asyncio_bytes: asyncioBytes,
   stand_in_bytes: standInBytes,

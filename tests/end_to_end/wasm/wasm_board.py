@@ -1,5 +1,7 @@
 """What a pen's firmware asks of an ESP32-S3 and its parts, for MicroPython for WebAssembly.
 
+Other boards' is this, and on top of it wasm_esp32_c3.py or wasm_rp2.py.
+
 Strategy: the least that the firmware's own drivers take for a pen at work, and as little heap as can
 be, since what it takes is measured and taken off. But a table of names doubles when it is full, for
 whomever. So parameters here have names that are in every MicroPython's ROM, and what would be a
@@ -19,8 +21,7 @@ import sys
 
 import js
 
-DIAL, CURRENT = 0x36, 0x40
-BUTTON = 16
+DIAL = 0x36
 
 
 class World:
@@ -31,6 +32,7 @@ class World:
     skin = 0
     is_turning = False
     is_pressed = False
+    button = 0  # its pin
     tick = None
 
 
@@ -43,7 +45,7 @@ class Pin:
         self.id = id
 
     def value(self, level=None):
-        return 0 if self.id == BUTTON and World.is_pressed else 1
+        return 0 if self.id == World.button and World.is_pressed else 1
 
     def irq(self, key, value):
         pass
@@ -258,8 +260,9 @@ class Machine:
     pass  # the module
 
 
-def install():
+def install(button):
     # Everything is where the firmware looks for it.
+    World.button = button
     for one in (Pin, ADC, I2C, Counter, Timer, WDT):
         setattr(Machine, one.__name__, one)
     Machine.TouchPad = None
