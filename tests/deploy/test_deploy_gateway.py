@@ -246,7 +246,7 @@ def test_systemd_hears_that_the_work_goes_on_and_not_when_it_hangs(clinic: Clini
 
 
 def test_a_disk_that_refuses_is_no_reason_to_start_again(clinic: Clinic, micropython: Path) -> None:
-    """The kernel refuses the gateway what lies beyond the first pages of a file, as a full disk would."""
+    """The kernel refuses the gateway all beyond the first pages of a file, as a full disk would."""
     log = clinic.folder / "gateway.log"
     with clinic.gateway(clinic.as_systemd() | {"WATCHDOG_USEC": "60000000"}) as gateway:
         resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (16384, resource.RLIM_INFINITY))

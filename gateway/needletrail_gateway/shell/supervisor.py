@@ -1,4 +1,4 @@
-"""Who started us, and what it wants to hear: systemd's protocol, sd_notify(3) and sd_watchdog_enabled(3)."""
+"""Who started us, and what it wants to hear: systemd's sd_notify(3) and sd_watchdog_enabled(3)."""
 
 import os
 import socket
