@@ -9,13 +9,16 @@ bench's 1.6.7 stands for 2.7, so tokens are not exercised here.
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -116,14 +119,26 @@ class Clinic(Deployment):
             )
             try:
                 try:
-                    assert notify.recv(64) == b"READY=1"
+                    while notify.recv(64) != b"READY=1":
+                        pass
                 except TimeoutError:
                     pytest.fail((self.folder / "gateway.log").read_text())
+                self.notify = notify
                 yield process
             finally:
                 process.terminate()
                 process.wait(WAIT_S)
                 address.unlink()
+
+    def signs_of_life(self, for_s: float) -> int:
+        """How often systemd would hear now, for so long, that the gateway's work goes on."""
+        count = 0
+        end_s = time.monotonic() + for_s
+        while (left_s := end_s - time.monotonic()) > 0:
+            self.notify.settimeout(left_s)
+            with suppress(TimeoutError):
+                count += self.notify.recv(64) == b"WATCHDOG=1"
+        return count
 
     def treat(self, micropython: Path) -> list[str]:
         """The pen plays a tape on MicroPython, by TLS, until all of it is acknowledged; its events."""
@@ -203,6 +218,47 @@ def test_a_treatment_by_tls_becomes_a_verdict_and_a_series(
         json.loads((clinic.flash / "pen.json").read_text())["key"],
     ):
         assert secret not in said
+
+
+def test_systemd_hears_that_the_work_goes_on_and_not_when_it_hangs(clinic: Clinic) -> None:
+    """The disk for checkpoints takes the committing thread and does not give it back for a while."""
+    watched = clinic.as_systemd() | {"WATCHDOG_USEC": "60000000"}
+    checkpoints = clinic.var / "checkpoints"
+    with clinic.gateway(watched):
+        assert 2 <= clinic.signs_of_life(4) <= 8
+        until(lambda: list(checkpoints.glob("*.checkpoint")) != [], "there is no checkpoint")
+    (checkpoint,) = checkpoints.glob("*.checkpoint")
+    said = checkpoint.read_bytes()
+    checkpoint.unlink()
+    pipe = checkpoint.with_name(checkpoint.name + ".part")
+    os.mkfifo(pipe)  # whoever opens it to write waits for a reader
+    with clinic.gateway(watched):
+        until(clinic.is_healthy, "the network thread went on")
+        clinic.signs_of_life(2)  # until it meets that disk
+        assert clinic.signs_of_life(5) == 0
+        assert clinic.is_healthy()
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        pipe.unlink()
+        assert clinic.signs_of_life(5) >= 2
+        until(checkpoint.exists, "the checkpoint was not written after all")
+        os.close(reader)
+    assert checkpoint.read_bytes() == said
+
+
+def test_a_disk_that_refuses_is_no_reason_to_start_again(clinic: Clinic, micropython: Path) -> None:
+    """The kernel refuses the gateway all beyond the first pages of a file, as a full disk would."""
+    log = clinic.folder / "gateway.log"
+    with clinic.gateway(clinic.as_systemd() | {"WATCHDOG_USEC": "60000000"}) as gateway:
+        resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (16384, resource.RLIM_INFINITY))
+        with ThreadPoolExecutor() as pool:
+            treatment = pool.submit(clinic.treat, micropython)
+            until(lambda: "the ledger can not be written" in log.read_text(), "the ledger was written")
+            clinic.signs_of_life(0.1)  # what came before
+            assert clinic.signs_of_life(4) >= 2
+            everything = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, everything)
+            assert treatment.result()[-1] == "done"
+        assert gateway.poll() is None
 
 
 def test_a_backup_is_proven_and_takes_no_good_ones_place(clinic: Clinic, tmp_path: Path) -> None:

@@ -94,6 +94,39 @@ def test_the_timer_is_a_time() -> None:
     assert analyze("calendar", time).returncode == 0
 
 
+def lines_of(unit: Path, name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.M)
+
+
+def test_the_broker_can_be_told_to_read_its_lists_again() -> None:
+    """Its process has stepped down to another account, and only CAP_KILL signals another's process."""
+    drop_in = UNITS / "mosquitto.service.d" / "needletrail.conf"
+    (capabilities,) = lines_of(drop_in, "CapabilityBoundingSet")
+    commands = lines_of(drop_in, "ExecReload")
+    assert commands[0] == ""  # Debian's own is taken away
+    assert len(commands) == 2
+    assert commands[1].startswith("+") or "CAP_KILL" in capabilities.split()
+
+
+def test_the_record_waits_for_the_broker_alone() -> None:
+    unit = UNITS / "needletrail-gateway.service"
+    (after,) = lines_of(unit, "After")
+    assert set(after.split()) == {"network.target", "mosquitto.service"}
+    assert not lines_of(unit, "(?:Wants|Requires|BindsTo|Requisite)")
+
+
+def test_a_gateway_that_hangs_is_started_again_and_leaves_no_memory_behind() -> None:
+    unit = UNITS / "needletrail-gateway.service"
+    assert lines_of(unit, "Type") == ["notify"]
+    assert lines_of(unit, "Restart") == ["always"]
+    (watchdog_s,) = lines_of(unit, "WatchdogSec")
+    source = (ROOT / "gateway/needletrail_gateway/record/ledger.py").read_text()
+    (patience_ms,) = re.findall(r"busy_timeout = (\d+)", source)
+    assert 2 * int(patience_ms) / 1000 < int(watchdog_s) <= 120  # a slow disk is no reason
+    assert lines_of(unit, "LimitCORE") == ["0"]
+    assert "PYTHONFAULTHANDLER=1" in " ".join(lines_of(unit, "Environment")).split()
+
+
 def test_units_and_compose_start_the_gateway_alike() -> None:
     unit = (UNITS / "needletrail-gateway.service").read_text()
     (command,) = re.findall(r"^ExecStart=(.+)$", unit, re.M)

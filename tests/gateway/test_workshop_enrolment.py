@@ -6,6 +6,7 @@ written.
 
 import getpass
 import json
+import os
 import shutil
 import stat
 import tomllib
@@ -160,6 +161,16 @@ def test_no_secret_is_shown_and_only_the_owner_can_read_them(
     assert secrets[2] not in Path("pens/pen-04/mosquitto.password").read_text()
     assert stat.S_IMODE(registry.stat().st_mode) == 0o640
     assert json.loads(said_json.out)["epoch"] == 2
+
+
+def test_the_registry_stays_its_keepers(needletrail: Needletrail, registry: Path) -> None:
+    if os.geteuid() == 0:  # as on a gateway's machine, where root enrolls
+        os.chown(registry, 12345, 12346)
+    before = registry.stat()
+    needletrail(*NEW, *VIRTUAL, *LIKE)
+    after = registry.stat()
+    assert after.st_ino != before.st_ino
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
 
 
 def test_a_pen_written_by_hand_without_a_key_gets_one(needletrail: Needletrail, registry: Path) -> None:

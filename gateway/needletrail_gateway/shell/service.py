@@ -6,12 +6,14 @@ given to more (group commit): alone, a message waits for one commit; under load,
 Only then the pen gets its `ack`. If the disk refuses, the group is tried again and nothing is
 acknowledged meanwhile.
 
+The second thread also tells systemd about once a second that the work goes on. If it hangs, or waits
+for a lock that the network thread never gives back, systemd hears nothing and starts the gateway anew.
+
 Between broker and gateway messages travel with QoS 0. A pen keeps each record until the `ack` and
 sends it again if none comes, and has only so many under way; MQTT's own acknowledgements would do
 both once more, at half the speed (docs/decisions/0008). Alerts and grants go down with QoS 1.
 """
 
-import os
 import socket
 import sys
 import threading
@@ -32,6 +34,7 @@ from needletrail_gateway.record.ledger import Group, Ledger
 from needletrail_gateway.shell.health import GatewayState
 from needletrail_gateway.shell.intake import Intake, Outgoing
 from needletrail_gateway.shell.settings import MqttSettings
+from needletrail_gateway.shell.supervisor import Supervisor
 from needletrail_gateway.shell.view import View
 from needletrail_protocol import topics
 
@@ -74,6 +77,7 @@ class Service:
         self._slowest_commit_s: float | None = None
         self._work = threading.Event()
         self._stopped = threading.Event()
+        self._supervisor = Supervisor()
         self._client = self._make_client()
 
     def _make_client(self) -> mqtt.Client:
@@ -131,7 +135,7 @@ class Service:
             self._intake.answer_all()  # whoever waits for an answer need not ask again
         self._work.set()
         log.info("gateway ready", clinic=self._intake.clinic)
-        _notify_ready()
+        self._supervisor.ready()
 
     def _on_disconnect(
         self,
@@ -174,6 +178,7 @@ class Service:
             if time.monotonic() - checked_s >= _REGISTRY_CHECK_S:
                 checked_s = time.monotonic()
                 self._take_up_registry()
+                self._supervisor.alive()
                 if self._notary is not None:
                     self._notary.look()
         self._commit_group()
@@ -191,6 +196,7 @@ class Service:
                 break
             except OperationalError as error:
                 log.error("the ledger can not be written; trying again", error=str(error.orig))
+                self._supervisor.alive()  # a new process would meet the same disk
                 if self._stopped.wait(_COMMIT_RETRY_S):
                     return 0
         commit_s = time.monotonic() - began_s
@@ -225,6 +231,7 @@ class Service:
 
     def _amend_all(self, sessions: Mapping[str, str]) -> None:
         for session_id, because in sessions.items():
+            self._supervisor.alive()
             try:
                 self._amend(session_id, because)
             except LedgerError as error:  # it is still open and hears of it at its end; or is expired
@@ -281,12 +288,3 @@ class Service:
 def _send_at_once(_client: mqtt.Client, _userdata: object, connection: Any) -> None:
     """An alert shall not wait until the broker has confirmed the packet before it (Nagle)."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _notify_ready() -> None:
-    """Tell whoever started us that we serve: systemd's protocol, sd_notify(3)."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.sendto(b"READY=1", "\0" + address[1:] if address[0] == "@" else address)

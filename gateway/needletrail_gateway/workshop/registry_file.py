@@ -4,6 +4,7 @@ Comments, order and spacing stay: tomlkit edits the text, and only the entry of 
 is replaced, the new text is read the way the gateway will read it; what that refuses is not written.
 """
 
+import os
 import tomllib
 from collections.abc import Mapping
 from datetime import date
@@ -80,7 +81,7 @@ class RegistryFile:
         pens.append(table)
 
     def save(self, *, is_dry: bool = False) -> None:
-        """Check what it has become, then replace the file; its permissions stay."""
+        """Check what it has become, then replace the file; its owner and permissions stay."""
         text = tomlkit.dumps(self._document)
         try:
             self.registry = Registry.model_validate(tomllib.loads(text))
@@ -95,7 +96,10 @@ class RegistryFile:
         part = self.path.with_name(self.path.name + ".part")
         part.touch(mode=0o600)
         part.write_bytes(text.encode())
-        part.chmod(self.path.stat().st_mode & 0o777)
+        was = self.path.stat()
+        if os.geteuid() == 0:  # who enrolls on the gateway's machine need not be who keeps the file
+            os.chown(part, was.st_uid, was.st_gid)
+        part.chmod(was.st_mode & 0o777)
         part.replace(self.path)
 
     def _entry(self, pen_id: str) -> Table:
