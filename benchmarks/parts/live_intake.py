@@ -23,14 +23,12 @@ def rates(samples: int, cpu_s: float, wall_s: float) -> dict[str, float]:
 
 
 class LiveIntake:
-    """The load, made once: pens that have recorded all the tapes, so many times over."""
+    """The load, made once: pens that have recorded all the tapes."""
 
-    def __init__(self, pens: int, window: int, tapes: Sequence[Tape], repeats: int = 1) -> None:
+    def __init__(self, pens: int, window: int, tapes: Sequence[Tape]) -> None:
         self.window = window
         self.registry = fleet.clinic(pens)
-        self.pens = [
-            fleet.fill(self.registry, pen_id, tapes, repeats) for pen_id in fleet.pen_ids(pens)
-        ]
+        self.pens = [fleet.fill(self.registry, pen_id, tapes) for pen_id in fleet.pen_ids(pens)]
         self.journals = [
             Journal(pen.id, pen.topic, pen.topic.removesuffix("/record"), pen.messages())
             for pen in self.pens

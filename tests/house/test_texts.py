@@ -80,6 +80,10 @@ def test_no_file_names_a_package_index() -> None:
     assert occurrences(INDEX_HOSTS) == []
 
 
+def test_no_file_is_empty() -> None:
+    assert [by_name(path) for path in FILES if not path.stat().st_size] == []
+
+
 @pytest.mark.parametrize("path", PYTHON, ids=by_name)
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
